@@ -1,0 +1,24 @@
+//! Any bytes give a picture within the limits, or a typed error.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use likeness_vision::{DecodeLimits, decode};
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (choice, bytes) = input;
+    // Small, so that the fuzzer spends its time on formats rather than on pixels.
+    let limits = DecodeLimits {
+        max_pixels: 1 << 18,
+        max_alloc_bytes: 16 << 20,
+        max_time: Duration::from_secs(5),
+        ..DecodeLimits::default()
+    };
+    let min_side = (choice > 127).then(|| u32::from(choice) - 120);
+    if let Ok(decoded) = decode(bytes, &limits, min_side) {
+        let (width, height) = (decoded.image.width(), decoded.image.height());
+        assert!(u64::from(width) * u64::from(height) <= limits.max_pixels);
+        assert!(width <= decoded.info.width && height <= decoded.info.height);
+    }
+});
