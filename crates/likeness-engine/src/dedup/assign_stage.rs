@@ -1,0 +1,437 @@
+//! Last stage: decides, one image after the other, and writes down everything a decision changes
+//! in one commit.
+//!
+//! The stages before it work on many images at once, so an image's candidates may have been read
+//! before its near-copy was decided. This stage is the one writer of its shard: it looks again at
+//! everything decided since then, including what its own batch has decided so far, and therefore
+//! decides as if images had come one by one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use likeness_core::log::{NewRecord, Record, Topic};
+use likeness_core::state::{StateStore, Write};
+use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
+use likeness_core::{Generation, ImageId, ImageNumber, StoreError, Timestamp, fault};
+
+use super::backlog::Backlog;
+use super::candidates_stage::subject;
+use super::live_index::LiveIndex;
+use super::pairs::{Batch, Known, PairScorer, Subject, keep_relevant, sort_best_first};
+use super::records::{
+    ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
+    UploadEvent, encode_decision,
+};
+use super::rule::{Verdict, decide};
+use super::stage::Stage;
+use super::tables::{
+    ASSIGN_STAGE, DECISIONS, PARTITION, SCORES, SHARD, SHARD_OF_MANY, by_size_key, by_time_key,
+    canonical_key, cluster_key, decode, encode, explain_key, member_key, number_key, totals_key,
+};
+use super::view::{CandidateSource, Decision, DecisionKind};
+use super::waiters::Waiters;
+use crate::EngineError;
+use crate::metrics::{DECISION_LATENCY_SECONDS, DECISIONS_TOTAL, INDEX_BYTES, INDEX_IMAGES};
+
+/// Scores in, decisions out.
+#[derive(Debug)]
+pub(super) struct AssignStage {
+    pub(super) state: Arc<dyn StateStore>,
+    pub(super) steps: Arc<dyn StepStore>,
+    pub(super) index: Arc<LiveIndex>,
+    pub(super) scorer: Arc<PairScorer>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) generation: Generation,
+    pub(super) model: String,
+    pub(super) dim: usize,
+    /// Most images looked at again.
+    pub(super) limit: usize,
+}
+
+/// An image that waits for its decision.
+#[derive(Debug)]
+pub(super) struct Undecided {
+    event: ScoreEvent,
+    /// Absent if the image was rejected.
+    subject: Option<Subject>,
+}
+
+#[async_trait]
+impl Stage for AssignStage {
+    const NAME: &'static str = "assign";
+    const INPUT: Topic = SCORES;
+    const CONSUMER: Consumer = ASSIGN_STAGE;
+
+    type Item = Undecided;
+
+    async fn prepare(&self, record: Record) -> Result<Undecided, EngineError> {
+        let event: ScoreEvent = decode("scores", &record.payload)?;
+        let subject = match event.rejection {
+            Some(_) => None,
+            None => Some(subject(self.state.as_ref(), &event.upload).await?),
+        };
+        Ok(Undecided { event, subject })
+    }
+
+    async fn commit(&self, items: Vec<Undecided>, position: Position) -> Result<(), EngineError> {
+        let num_items = items.len() as u64;
+        let mut changes = Changes::begin(self).await?;
+        let keys: Vec<_> = items
+            .iter()
+            .map(|item| canonical_key(&item.event.upload.id))
+            .collect();
+        let decided_before = self.state.get_many(&keys).await?;
+        let mut seen = HashSet::new();
+        for (item, before) in items.into_iter().zip(decided_before) {
+            // A step that was run again may have put an event into the log twice.
+            if before.is_some() || !seen.insert(item.event.upload.id.clone()) {
+                continue;
+            }
+            self.decide(item, &mut changes).await?;
+        }
+        let (decisions, records, step) = changes.finish(position);
+        fault::point("assign.before_commit");
+        self.steps.commit(step, Durability::Process).await?;
+        fault::point("assign.after_commit");
+        for (number, record) in &records {
+            self.index.insert(*number, record)?;
+        }
+        fault::point("assign.after_index");
+        self.report(&decisions, num_items);
+        Ok(())
+    }
+}
+
+impl AssignStage {
+    async fn decide(&self, item: Undecided, changes: &mut Changes) -> Result<(), EngineError> {
+        let Undecided { event, subject } = item;
+        let Some(subject) = subject else {
+            changes.reject(event, self.generation);
+            return Ok(());
+        };
+        let known = Known {
+            state: self.state.as_ref(),
+            index: &self.index,
+            batch: Some(&changes.batch),
+        };
+        let recent = self.recent(&subject, event.num_indexed, &changes.batch)?;
+        let num_recent = recent.len();
+        let mut scored = event.scored;
+        let present: HashSet<_> = scored.iter().map(|candidate| candidate.number).collect();
+        let assessed = self.scorer.assess(&subject, &recent, &known).await?;
+        let num_assessed = assessed.len();
+        scored.extend(
+            assessed
+                .into_iter()
+                .filter(|candidate| !present.contains(&candidate.number)),
+        );
+        sort_best_first(&mut scored);
+        let threshold = self.scorer.threshold();
+        let verdict = decide(&scored, threshold);
+        keep_relevant(&mut scored, threshold);
+        scored.truncate(super::pairs::EXPLAINED);
+        let explain = Explained {
+            num_indexed: event.num_indexed,
+            num_candidates: event.num_candidates,
+            num_recent: u32::try_from(num_recent).unwrap_or(u32::MAX),
+            num_scored: event.num_scored + u32::try_from(num_assessed).unwrap_or(u32::MAX),
+            candidates: scored,
+        };
+        changes
+            .assign(self, &event.upload, &subject, verdict, explain)
+            .await
+    }
+
+    /// Returns what was decided after the index was asked.
+    fn recent(
+        &self,
+        subject: &Subject,
+        since: u64,
+        batch: &Batch,
+    ) -> Result<Vec<(super::records::Candidate, CandidateSource)>, EngineError> {
+        let floor = self.scorer.floor();
+        let committed = self
+            .index
+            .search_since(&subject.query, since, self.limit, floor)?;
+        let in_batch = batch
+            .index
+            .search_since(&subject.query, 0, self.limit, floor)?;
+        Ok(committed
+            .into_iter()
+            .chain(in_batch)
+            .map(|candidate| (candidate, CandidateSource::Recent))
+            .collect())
+    }
+
+    fn report(&self, decisions: &[Decision], num_items: u64) {
+        self.backlog.done(num_items);
+        for decision in decisions {
+            let kind = match decision.kind {
+                DecisionKind::NewCluster => "new_cluster",
+                DecisionKind::Joined => "joined",
+                DecisionKind::Rejected => "rejected",
+            };
+            metrics::counter!(DECISIONS_TOTAL, "kind" => kind).increment(1);
+            let latency = decision.decided_ms.saturating_sub(decision.uploaded_ms);
+            metrics::histogram!(DECISION_LATENCY_SECONDS).record(latency as f64 / 1e3);
+            if let Ok(id) = ImageId::new(decision.id.clone()) {
+                self.waiters.announce(&id, decision);
+            }
+        }
+        let (images, bytes) = self.index.size();
+        metrics::gauge!(INDEX_IMAGES).set(images as f64);
+        metrics::gauge!(INDEX_BYTES).set(bytes as f64);
+    }
+}
+
+/// What an explain record takes from the search.
+#[derive(Debug)]
+struct Explained {
+    num_indexed: u64,
+    num_candidates: u32,
+    num_recent: u32,
+    num_scored: u32,
+    candidates: Vec<ScoredCandidate>,
+}
+
+/// Everything that a batch of decisions changes.
+#[derive(Debug)]
+struct Changes {
+    batch: Batch,
+    clusters: HashMap<ImageId, ClusterRecord>,
+    totals: Totals,
+    writes: Vec<Write>,
+    decisions: Vec<Decision>,
+}
+
+impl Changes {
+    /// Reads where the shard stands. Read anew for every batch, and the index brought up to it, so
+    /// that an attempt whose outcome is unknown leaves nothing behind in memory.
+    async fn begin(stage: &AssignStage) -> Result<Self, EngineError> {
+        let totals = totals(stage.state.as_ref()).await?;
+        stage
+            .index
+            .catch_up(stage.state.as_ref(), totals.images)
+            .await?;
+        Ok(Self {
+            batch: Batch {
+                records: HashMap::new(),
+                index: LiveIndex::new(stage.dim, stage.limit),
+            },
+            clusters: HashMap::new(),
+            totals,
+            writes: Vec::new(),
+            decisions: Vec::new(),
+        })
+    }
+
+    fn reject(&mut self, event: ScoreEvent, generation: Generation) {
+        self.totals.rejected += 1;
+        let decision = Decision {
+            id: event.upload.id.to_string(),
+            kind: DecisionKind::Rejected,
+            canonical_id: None,
+            score: None,
+            exact_copy: false,
+            number: None,
+            cluster_size: 0,
+            uploaded_ms: event.upload.uploaded.0,
+            decided_ms: Timestamp::now().0,
+            generation: generation.0,
+            rejection: event.rejection,
+        };
+        self.record(&event.upload.id, decision);
+    }
+
+    async fn assign(
+        &mut self,
+        stage: &AssignStage,
+        upload: &UploadEvent,
+        subject: &Subject,
+        verdict: Verdict,
+        explained: Explained,
+    ) -> Result<(), EngineError> {
+        let number = self.totals.next_number();
+        let now = Timestamp::now();
+        let (kind, head, score, exact_copy, rule) = match verdict {
+            Verdict::Join {
+                head,
+                score,
+                exact_copy,
+                rule,
+            } => (DecisionKind::Joined, head, score, exact_copy, rule),
+            Verdict::Found { rule } => {
+                (DecisionKind::NewCluster, upload.id.clone(), 1.0, false, rule)
+            }
+        };
+        let cluster = self.grow(stage, &head, number, now).await?;
+        let record = NumberRecord {
+            id: upload.id.clone(),
+            head: head.clone(),
+            head_number: cluster.head_number,
+            uploaded: upload.uploaded,
+            sha256: upload.sha256,
+            pdq: subject.signature.pdq,
+            pdq_quality: subject.signature.pdq_quality,
+            flatness: subject.signature.flatness,
+            embedding: subject.signature.embedding.clone(),
+        };
+        let member = MemberRecord {
+            id: upload.id.clone(),
+            name: upload.name.clone(),
+            score,
+            exact_copy,
+            joined: now,
+            width: subject.signature.width,
+            height: subject.signature.height,
+            num_bytes: upload.num_bytes,
+            format: subject.signature.format,
+        };
+        let explain = ExplainRecord {
+            rule,
+            threshold: stage.scorer.threshold(),
+            scorer: stage.scorer.scorer().id(),
+            model: stage.model.clone(),
+            num_indexed: explained.num_indexed,
+            num_candidates: explained.num_candidates,
+            num_recent: explained.num_recent,
+            num_scored: explained.num_scored,
+            candidates: explained.candidates,
+        };
+        self.totals.images += 1;
+        self.writes.extend([
+            Write::Put(number_key(number), encode(&record)),
+            Write::Put(member_key(&head, number), encode(&member)),
+            Write::Put(explain_key(&upload.id), encode(&explain)),
+        ]);
+        self.batch.index.insert(number, &record)?;
+        self.batch.records.insert(number, record);
+        let decision = Decision {
+            id: upload.id.to_string(),
+            kind,
+            canonical_id: Some(head.to_string()),
+            score: Some(score),
+            exact_copy,
+            number: Some(number.0),
+            cluster_size: cluster.size,
+            uploaded_ms: upload.uploaded.0,
+            decided_ms: now.0,
+            generation: stage.generation.0,
+            rejection: None,
+        };
+        self.record(&upload.id, decision);
+        Ok(())
+    }
+
+    /// Adds one image to the cluster of `head`, creating it if the image is the head, and moves the
+    /// cluster in the lists by size and by time.
+    async fn grow(
+        &mut self,
+        stage: &AssignStage,
+        head: &ImageId,
+        number: ImageNumber,
+        now: Timestamp,
+    ) -> Result<ClusterRecord, EngineError> {
+        let before = match self.clusters.get(head) {
+            Some(cluster) => Some(cluster.clone()),
+            None => match stage.state.get(&cluster_key(head)).await? {
+                Some(row) => Some(decode::<ClusterRecord>("clusters", &row)?),
+                None => None,
+            },
+        };
+        let name = bytes::Bytes::copy_from_slice(head.as_bytes());
+        let cluster = match before {
+            None => {
+                self.totals.clusters += 1;
+                ClusterRecord {
+                    head_number: number,
+                    size: 1,
+                    created: now,
+                    updated: now,
+                }
+            }
+            Some(before) => {
+                let head_number = before.head_number;
+                self.writes.extend([
+                    Write::Delete(by_size_key(before.size, head_number)),
+                    Write::Delete(by_time_key(SHARD, before.updated.0, head_number)),
+                    Write::Delete(by_time_key(SHARD_OF_MANY, before.updated.0, head_number)),
+                ]);
+                if before.size == 1 {
+                    self.totals.duplicate_clusters += 1;
+                }
+                ClusterRecord {
+                    size: before.size + 1,
+                    updated: now,
+                    ..before
+                }
+            }
+        };
+        self.writes.extend([
+            Write::Put(cluster_key(head), encode(&cluster)),
+            Write::Put(by_size_key(cluster.size, cluster.head_number), name.clone()),
+            Write::Put(
+                by_time_key(SHARD, cluster.updated.0, cluster.head_number),
+                name.clone(),
+            ),
+        ]);
+        if cluster.size > 1 {
+            self.writes.push(Write::Put(
+                by_time_key(SHARD_OF_MANY, cluster.updated.0, cluster.head_number),
+                name,
+            ));
+        }
+        self.clusters.insert(head.clone(), cluster.clone());
+        Ok(cluster)
+    }
+
+    fn record(&mut self, id: &ImageId, decision: Decision) {
+        self.writes
+            .push(Write::Put(canonical_key(id), encode_decision(&decision)));
+        self.decisions.push(decision);
+    }
+
+    fn finish(
+        self,
+        position: Position,
+    ) -> (Vec<Decision>, Vec<(ImageNumber, NumberRecord)>, Step) {
+        let mut writes = self.writes;
+        writes.push(Write::Put(totals_key(), encode(&self.totals)));
+        let records: Vec<_> = self
+            .decisions
+            .iter()
+            .map(|decision| NewRecord {
+                key: bytes::Bytes::copy_from_slice(decision.id.as_bytes()),
+                payload: encode_decision(decision),
+            })
+            .collect();
+        let emits = if records.is_empty() {
+            Vec::new()
+        } else {
+            vec![Emit {
+                topic: DECISIONS,
+                partition: PARTITION,
+                records,
+            }]
+        };
+        let mut decided: Vec<_> = self.batch.records.into_iter().collect();
+        decided.sort_unstable_by_key(|(number, _)| *number);
+        let step = Step {
+            claim: None,
+            writes,
+            emits,
+            positions: vec![position],
+        };
+        (self.decisions, decided, step)
+    }
+}
+
+/// Reads where the shard stands.
+pub(super) async fn totals(state: &dyn StateStore) -> Result<Totals, StoreError> {
+    match state.get(&totals_key()).await? {
+        Some(row) => decode("totals", &row),
+        None => Ok(Totals::default()),
+    }
+}

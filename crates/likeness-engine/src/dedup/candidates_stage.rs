@@ -1,0 +1,109 @@
+//! Second stage: asks the index what an image is like.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use likeness_core::log::{Record, Topic};
+use likeness_core::state::StateStore;
+use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
+use likeness_core::{StoreError, fault};
+
+use super::live_index::LiveIndex;
+use super::pairs::{EXPLAINED, Subject};
+use super::records::{CandidatesEvent, Signature, SignatureEvent, UploadEvent};
+use super::stage::Stage;
+use super::tables::{
+    CANDIDATES, CANDIDATES_STAGE, PARTITION, SIGNATURES, decode, event, signature_key,
+};
+use crate::EngineError;
+use crate::cpu::CpuPool;
+use crate::metrics::CANDIDATES_PER_IMAGE;
+
+/// Signatures in, candidates out.
+#[derive(Debug)]
+pub(super) struct CandidatesStage {
+    pub(super) state: Arc<dyn StateStore>,
+    pub(super) steps: Arc<dyn StepStore>,
+    pub(super) index: Arc<LiveIndex>,
+    pub(super) cpu: CpuPool,
+    /// Most candidates per image.
+    pub(super) limit: usize,
+    /// Cosine under which a pair cannot be near.
+    pub(super) floor: f32,
+}
+
+#[async_trait]
+impl Stage for CandidatesStage {
+    const NAME: &'static str = "candidates";
+    const INPUT: Topic = SIGNATURES;
+    const CONSUMER: Consumer = CANDIDATES_STAGE;
+
+    type Item = CandidatesEvent;
+
+    async fn prepare(&self, record: Record) -> Result<CandidatesEvent, EngineError> {
+        let SignatureEvent { upload, rejection } = decode("signatures", &record.payload)?;
+        if rejection.is_some() {
+            return Ok(CandidatesEvent {
+                upload,
+                rejection,
+                num_indexed: 0,
+                candidates: Vec::new(),
+            });
+        }
+        let subject = subject(self.state.as_ref(), &upload).await?;
+        let (index, limit, floor) = (Arc::clone(&self.index), self.limit, self.floor);
+        let found = self
+            .cpu
+            .run(move || index.search(&subject.query, limit, floor, EXPLAINED))
+            .await
+            .map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
+        metrics::histogram!(CANDIDATES_PER_IMAGE).record(found.candidates.len() as f64);
+        Ok(CandidatesEvent {
+            upload,
+            rejection: None,
+            num_indexed: found.num_indexed,
+            candidates: found.candidates,
+        })
+    }
+
+    async fn commit(
+        &self,
+        items: Vec<CandidatesEvent>,
+        position: Position,
+    ) -> Result<(), EngineError> {
+        let records = items
+            .iter()
+            .map(|item| event(&item.upload.id, item))
+            .collect();
+        fault::point("candidates.before_commit");
+        let step = Step {
+            emits: vec![Emit {
+                topic: CANDIDATES,
+                partition: PARTITION,
+                records,
+            }],
+            positions: vec![position],
+            ..Step::default()
+        };
+        self.steps.commit(step, Durability::Process).await?;
+        fault::point("candidates.after_commit");
+        Ok(())
+    }
+}
+
+/// Reads the signature of an upload that has one.
+pub(super) async fn subject(
+    state: &dyn StateStore,
+    upload: &UploadEvent,
+) -> Result<Subject, EngineError> {
+    let row = state.get(&signature_key(&upload.id)).await?;
+    let row = row.ok_or_else(|| {
+        StoreError::corrupt(
+            "state",
+            format!("signature/{}", upload.id),
+            "missing, though its event says that it was written",
+        )
+    })?;
+    let signature: Signature = decode("signature", &row)?;
+    Ok(Subject::new(upload.sha256, signature)?)
+}

@@ -1,0 +1,49 @@
+//! Near-duplicates: which images are copies of what, as they arrive.
+//!
+//! ```text
+//! upload ─▶ [uploads] ─▶ signature ─▶ [signatures] ─▶ candidates ─▶ [candidates] ─▶ score ─▶ [scores] ─▶ assign ─▶ [decisions]
+//!   bytes → objects       decode, PDQ,                 asks the index                pairs, heads         one by one
+//!                         embedding
+//! ```
+//! Names in brackets are topics of the log; each stage commits its rows, its events and its
+//! position as one step (docs/adr/001-one-commit-per-step.md).
+//!
+//! Invariants:
+//! - An upload is acknowledged once its bytes and its event are synced. Nothing after that can lose
+//!   it: a stage that fails tries again, or stops the stages behind it, but skips nothing.
+//! - An image is decided once. Repeated events are recognised by the image's decision.
+//! - The same log gives the same clusters, however images were batched or how often the process
+//!   was killed: the assign stage decides as if images had come one by one.
+//! - [`Dedup`] is the only door; `likeness-server` and the command line hold nothing else.
+
+mod assign_stage;
+mod backlog;
+mod candidates_stage;
+mod config;
+mod health;
+mod live_index;
+mod objects;
+mod pairs;
+mod query;
+mod records;
+mod rule;
+mod score_stage;
+mod service;
+mod signature;
+mod signature_stage;
+mod stage;
+mod tables;
+mod upload;
+mod waiters;
+
+pub mod flatness;
+pub mod scorer;
+pub mod view;
+
+pub use backlog::Admission;
+pub use config::DedupConfig;
+pub use query::{StoredFile, Thumbnail};
+pub use records::Signature;
+pub use service::{Dedup, Ports};
+pub use signature::{SIGNATURE_MIN_SIDE, SignatureError, Signer, SignerTimes};
+pub use upload::NewImage;

@@ -1,0 +1,315 @@
+//! Rows and events of near-duplicate detection; [`super::tables`] says where they are kept.
+
+use bytes::Bytes;
+use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult, Timestamp};
+use likeness_index::bf16;
+use likeness_vision::decode::ImageFormat;
+use likeness_vision::pdq::PdqHash;
+use serde::{Deserialize, Serialize};
+
+use super::scorer::Marks;
+use super::view::{CandidateSource, Decision, Rejection, SignatureView};
+
+/// An image was stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct UploadEvent {
+    /// Its id.
+    pub id: ImageId,
+    /// Name given by the uploader; shown, never used as a path.
+    pub name: Option<String>,
+    /// Digest of its bytes; the object's path derives from it.
+    pub sha256: Sha256,
+    /// Size of its bytes.
+    pub num_bytes: u64,
+    /// What its first bytes say it is.
+    pub format: ImageFormat,
+    /// When it was stored.
+    pub uploaded: Timestamp,
+}
+
+/// What is computed from a picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Format of the file.
+    pub format: ImageFormat,
+    /// Upright width in pixels.
+    pub width: u32,
+    /// Upright height in pixels.
+    pub height: u32,
+    /// PDQ hash.
+    #[serde(with = "pdq_bytes")]
+    pub pdq: PdqHash,
+    /// PDQ quality, 0 to 100.
+    pub pdq_quality: u8,
+    /// Share of the border that is plain, in percent, see [`flatness`](super::flatness::flatness).
+    pub flatness: u8,
+    /// Embedding of unit length, rounded to bf16, little-endian, two bytes per dimension.
+    pub embedding: Bytes,
+}
+
+impl Signature {
+    /// Returns the embedding as bf16 numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`](likeness_core::StoreError::Corrupt) if it has an odd number of bytes.
+    pub(super) fn bf16(&self) -> StoreResult<Vec<u16>> {
+        bf16_of(&self.embedding)
+    }
+
+    /// Returns the embedding as it is compared: rounded to bf16.
+    ///
+    /// # Errors
+    /// As [`bf16`](Signature::bf16).
+    pub fn query(&self) -> StoreResult<Vec<f32>> {
+        Ok(bf16::decode(&self.bf16()?))
+    }
+
+    /// Returns what the picture is compared by besides its embedding.
+    pub fn marks(&self) -> Marks {
+        Marks {
+            pdq: self.pdq,
+            pdq_quality: self.pdq_quality,
+            flatness: self.flatness,
+        }
+    }
+
+    /// Returns what callers see of the signature.
+    pub(super) fn view(&self, model: &str) -> SignatureView {
+        SignatureView {
+            format: self.format.as_str().to_owned(),
+            width: self.width,
+            height: self.height,
+            pdq: self.pdq.to_string(),
+            pdq_quality: self.pdq_quality,
+            flatness: self.flatness,
+            model: model.to_owned(),
+        }
+    }
+}
+
+fn bf16_of(embedding: &[u8]) -> StoreResult<Vec<u16>> {
+    bf16::from_le_bytes(embedding)
+        .ok_or_else(|| StoreError::corrupt("state", "embedding", "odd number of bytes"))
+}
+
+mod pdq_bytes {
+    use super::PdqHash;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(hash: &PdqHash, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_bytes(&hash.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<PdqHash, D::Error> {
+        let bytes = bytes::Bytes::deserialize(input)?;
+        let bytes: [u8; 32] = bytes
+            .as_ref()
+            .try_into()
+            .map_err(|_| serde::de::Error::invalid_length(bytes.len(), &"32 bytes"))?;
+        Ok(PdqHash(bytes))
+    }
+}
+
+/// A stored image was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct SignatureEvent {
+    /// The image.
+    pub upload: UploadEvent,
+    /// Set if the image could not be decoded; its signature is kept in its row otherwise.
+    pub rejection: Option<Rejection>,
+}
+
+/// The index was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct CandidatesEvent {
+    /// The image.
+    pub upload: UploadEvent,
+    /// As in [`SignatureEvent`].
+    pub rejection: Option<Rejection>,
+    /// Images in the index when it was asked: it knew the numbers below this one.
+    pub num_indexed: u64,
+    /// What it found, best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// An image that may be near.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Candidate {
+    /// Its number.
+    pub number: ImageNumber,
+    /// Cosine of the embeddings.
+    pub cosine: f32,
+}
+
+/// Candidates were scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ScoreEvent {
+    /// The image.
+    pub upload: UploadEvent,
+    /// As in [`SignatureEvent`].
+    pub rejection: Option<Rejection>,
+    /// As in [`CandidatesEvent`].
+    pub num_indexed: u64,
+    /// Candidates that the index had returned.
+    pub num_candidates: u32,
+    /// Pairs scored, heads of candidates included.
+    pub num_scored: u32,
+    /// The best, best first: every head at or above the threshold, and enough others to explain.
+    pub scored: Vec<ScoredCandidate>,
+}
+
+/// A candidate with what it was scored by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ScoredCandidate {
+    /// Its number.
+    pub number: ImageNumber,
+    /// Its id.
+    pub id: ImageId,
+    /// Head of its cluster.
+    pub head: ImageId,
+    /// When the candidate was stored; decides between heads of equal score.
+    pub uploaded: Timestamp,
+    /// Where it came from.
+    pub source: CandidateSource,
+    /// Cosine of the embeddings.
+    pub cosine: f32,
+    /// PDQ distance in bits.
+    pub pdq_distance: u16,
+    /// The lower of the two PDQ qualities.
+    pub pdq_quality: u8,
+    /// The lower of the two flatnesses.
+    pub flat_percent: u8,
+    /// Whether the bytes are the same.
+    pub exact_copy: bool,
+    /// Probability of a near-copy.
+    pub score: f32,
+}
+
+/// What the index and the scorer need to know of a decided image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct NumberRecord {
+    /// Its id.
+    pub id: ImageId,
+    /// Head of its cluster.
+    pub head: ImageId,
+    /// Number of that head.
+    pub head_number: ImageNumber,
+    /// When it was stored.
+    pub uploaded: Timestamp,
+    /// Digest of its bytes.
+    pub sha256: Sha256,
+    /// PDQ hash.
+    #[serde(with = "pdq_bytes")]
+    pub pdq: PdqHash,
+    /// PDQ quality.
+    pub pdq_quality: u8,
+    /// Flatness as in [`Signature::flatness`].
+    pub flatness: u8,
+    /// Embedding as in [`Signature::embedding`].
+    pub embedding: Bytes,
+}
+
+impl NumberRecord {
+    /// As [`Signature::marks`].
+    pub(super) fn marks(&self) -> Marks {
+        Marks {
+            pdq: self.pdq,
+            pdq_quality: self.pdq_quality,
+            flatness: self.flatness,
+        }
+    }
+
+    /// Returns the embedding as bf16 numbers.
+    ///
+    /// # Errors
+    /// As [`Signature::bf16`].
+    pub(super) fn bf16(&self) -> StoreResult<Vec<u16>> {
+        bf16_of(&self.embedding)
+    }
+}
+
+/// A cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ClusterRecord {
+    /// Number of the head.
+    pub head_number: ImageNumber,
+    /// Images in it, head included.
+    pub size: u64,
+    /// When the head was decided.
+    pub created: Timestamp,
+    /// When the last member joined.
+    pub updated: Timestamp,
+}
+
+/// A member of a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct MemberRecord {
+    /// Its id.
+    pub id: ImageId,
+    /// Name given by the uploader.
+    pub name: Option<String>,
+    /// Score against the head.
+    pub score: f32,
+    /// Whether the bytes are those of the head.
+    pub exact_copy: bool,
+    /// When it joined.
+    pub joined: Timestamp,
+    /// Upright width in pixels.
+    pub width: u32,
+    /// Upright height in pixels.
+    pub height: u32,
+    /// Size of its bytes.
+    pub num_bytes: u64,
+    /// Format of the file.
+    pub format: ImageFormat,
+}
+
+/// What was used to decide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ExplainRecord {
+    /// The rule that applied, in words.
+    pub rule: String,
+    /// Score that a pair needed.
+    pub threshold: f32,
+    /// Scorer's name and version.
+    pub scorer: String,
+    /// Embedding model.
+    pub model: String,
+    /// As in [`CandidatesEvent`].
+    pub num_indexed: u64,
+    /// As in [`ScoreEvent`].
+    pub num_candidates: u32,
+    /// Images decided after the index was asked.
+    pub num_recent: u32,
+    /// Pairs scored.
+    pub num_scored: u32,
+    /// The best, best first.
+    pub candidates: Vec<ScoredCandidate>,
+}
+
+/// Absolute counts, kept by the one writer of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Totals {
+    /// Images in clusters; also the next number.
+    pub images: u64,
+    /// Clusters.
+    pub clusters: u64,
+    /// Clusters of two images and more.
+    pub duplicate_clusters: u64,
+    /// Images that could not be decoded.
+    pub rejected: u64,
+}
+
+impl Totals {
+    /// Returns the number that the next image gets.
+    pub(super) fn next_number(&self) -> ImageNumber {
+        ImageNumber(self.images)
+    }
+}
+
+/// Returns a decision as the payload of an event and of a row.
+pub(super) fn encode_decision(decision: &Decision) -> Bytes {
+    serde_json::to_vec(decision)
+        .expect("a decision holds nothing that JSON cannot say")
+        .into()
+}

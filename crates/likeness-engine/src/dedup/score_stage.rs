@@ -1,0 +1,90 @@
+//! Third stage: scores an image's candidates, and the heads of their clusters.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use likeness_core::fault;
+use likeness_core::log::{Record, Topic};
+use likeness_core::state::StateStore;
+use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
+
+use super::candidates_stage::subject;
+use super::live_index::LiveIndex;
+use super::pairs::{Known, PairScorer, keep_relevant};
+use super::records::{CandidatesEvent, ScoreEvent};
+use super::stage::Stage;
+use super::tables::{CANDIDATES, PARTITION, SCORE_STAGE, SCORES, decode, event};
+use super::view::CandidateSource;
+use crate::EngineError;
+
+/// Candidates in, scores out.
+#[derive(Debug)]
+pub(super) struct ScoreStage {
+    pub(super) state: Arc<dyn StateStore>,
+    pub(super) steps: Arc<dyn StepStore>,
+    pub(super) index: Arc<LiveIndex>,
+    pub(super) scorer: Arc<PairScorer>,
+}
+
+#[async_trait]
+impl Stage for ScoreStage {
+    const NAME: &'static str = "score";
+    const INPUT: Topic = CANDIDATES;
+    const CONSUMER: Consumer = SCORE_STAGE;
+
+    type Item = ScoreEvent;
+
+    async fn prepare(&self, record: Record) -> Result<ScoreEvent, EngineError> {
+        let CandidatesEvent {
+            upload,
+            rejection,
+            num_indexed,
+            candidates,
+        } = decode("candidates", &record.payload)?;
+        let num_candidates = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
+        let mut scored = Vec::new();
+        if !candidates.is_empty() {
+            let subject = subject(self.state.as_ref(), &upload).await?;
+            let found: Vec<_> = candidates
+                .into_iter()
+                .map(|candidate| (candidate, CandidateSource::Index))
+                .collect();
+            let known = Known {
+                state: self.state.as_ref(),
+                index: &self.index,
+                batch: None,
+            };
+            scored = self.scorer.assess(&subject, &found, &known).await?;
+        }
+        let num_scored = u32::try_from(scored.len()).unwrap_or(u32::MAX);
+        keep_relevant(&mut scored, self.scorer.threshold());
+        Ok(ScoreEvent {
+            upload,
+            rejection,
+            num_indexed,
+            num_candidates,
+            num_scored,
+            scored,
+        })
+    }
+
+    async fn commit(&self, items: Vec<ScoreEvent>, position: Position) -> Result<(), EngineError> {
+        let records = items
+            .iter()
+            .map(|item| event(&item.upload.id, item))
+            .collect();
+        fault::point("score.before_commit");
+        let step = Step {
+            emits: vec![Emit {
+                topic: SCORES,
+                partition: PARTITION,
+                records,
+            }],
+            positions: vec![position],
+            ..Step::default()
+        };
+        self.steps.commit(step, Durability::Process).await?;
+        fault::point("score.after_commit");
+        Ok(())
+    }
+}

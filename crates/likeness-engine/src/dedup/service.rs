@@ -1,0 +1,321 @@
+//! The service: ports, index and stages put together.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use likeness_core::catalog::Catalog;
+use likeness_core::log::{EventLog, Offset, ReadLimits, Topic};
+use likeness_core::objects::ObjectStore;
+use likeness_core::state::StateStore;
+use likeness_core::step::{Consumer, StepStore};
+use likeness_core::{Generation, Timestamp};
+use likeness_vision::runtime::queue::ModelPool;
+use sha2::Digest;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::assign_stage::{AssignStage, totals};
+use super::backlog::Backlog;
+use super::candidates_stage::CandidatesStage;
+use super::config::DedupConfig;
+use super::health::Health;
+use super::live_index::{LiveIndex, ROTATION_SEED};
+use super::pairs::PairScorer;
+use super::score_stage::ScoreStage;
+use super::scorer::Scorer;
+use super::signature::{SIGNATURE_MIN_SIDE, Signer};
+use super::signature_stage::SignatureStage;
+use super::stage::{Stage, StageMeter, StageRunner};
+use super::tables::{
+    ASSIGN_STAGE, CANDIDATES, CANDIDATES_STAGE, PARTITION, SCORE_STAGE, SCORES, SIGNATURE_STAGE,
+    SIGNATURES, UPLOADS,
+};
+use super::waiters::Waiters;
+use crate::EngineError;
+use crate::cpu::CpuPool;
+
+/// Setting of the catalog that names the model all embeddings of this data are of.
+const MODEL_SETTING: &str = "dedup.model_sha256";
+/// How long stages may take to finish what they are at when shut down.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the service stands on.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// Events.
+    pub log: Arc<dyn EventLog>,
+    /// Rows.
+    pub state: Arc<dyn StateStore>,
+    /// Commits over both.
+    pub steps: Arc<dyn StepStore>,
+    /// Bytes of images.
+    pub objects: Arc<dyn ObjectStore>,
+    /// Generations and settings.
+    pub catalog: Arc<dyn Catalog>,
+}
+
+/// Near-duplicate detection: takes images, decides, answers.
+#[derive(Debug)]
+pub struct Dedup {
+    pub(super) ports: Ports,
+    pub(super) config: DedupConfig,
+    pub(super) cpu: CpuPool,
+    pub(super) signer: Signer,
+    pub(super) scorer: Arc<PairScorer>,
+    pub(super) index: Arc<LiveIndex>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) health: Arc<Health>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) model: String,
+    pub(super) generation: Generation,
+    pub(super) started: Timestamp,
+    /// In the order of the pipeline.
+    pub(super) meters: Vec<(&'static str, Arc<StageMeter>)>,
+    tasks: TaskTracker,
+}
+
+impl Dedup {
+    /// Opens what is there, loads the index and starts the stages.
+    ///
+    /// # Errors
+    /// [`EngineError::ModelMismatch`] if the data holds embeddings of another model; if a store
+    /// fails or holds what it should not.
+    pub async fn start(
+        ports: Ports,
+        embedder: Arc<ModelPool>,
+        scorer: Scorer,
+        config: DedupConfig,
+    ) -> Result<Arc<Self>, EngineError> {
+        let started_loading = Instant::now();
+        let spec = embedder.spec().clone();
+        check_model(ports.catalog.as_ref(), &spec.digest).await?;
+        let scorer = Arc::new(PairScorer::new(scorer, config.threshold));
+        let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
+
+        let index = Arc::new(LiveIndex::new(spec.dim, config.max_candidates));
+        let num_images = totals(ports.state.as_ref()).await?.images;
+        index.catch_up(ports.state.as_ref(), num_images).await?;
+        let pending = count_pending(&ports, config.max_pending).await?;
+        info!(
+            images = num_images,
+            pending,
+            generation = generation.0,
+            elapsed = ?started_loading.elapsed(),
+            "index loaded"
+        );
+
+        let cpu = CpuPool::new(config.cpu_threads);
+        let signer = Signer::new(cpu.clone(), embedder, config.limits.clone());
+        let service = Arc::new(Self {
+            backlog: Arc::new(Backlog::new(
+                pending,
+                config.max_pending,
+                config.max_bytes_in_flight,
+            )),
+            model: format!("{} {}", spec.model, spec.version),
+            meters: [
+                SignatureStage::NAME,
+                CandidatesStage::NAME,
+                ScoreStage::NAME,
+                AssignStage::NAME,
+            ]
+            .map(|name| (name, Arc::new(StageMeter::default())))
+            .to_vec(),
+            ports,
+            config,
+            cpu,
+            signer,
+            scorer,
+            index,
+            waiters: Arc::default(),
+            health: Arc::default(),
+            shutdown: CancellationToken::new(),
+            generation,
+            started: Timestamp::now(),
+            tasks: TaskTracker::new(),
+        });
+        service.start_stages(spec.dim);
+        Ok(service)
+    }
+
+    fn start_stages(&self, dim: usize) {
+        let Ports {
+            log,
+            state,
+            steps,
+            objects,
+            ..
+        } = &self.ports;
+        let runner = StageRunner {
+            log: Arc::clone(log),
+            steps: Arc::clone(steps),
+            health: Arc::clone(&self.health),
+            shutdown: self.shutdown.clone(),
+            concurrency: self.config.stage_concurrency,
+            max_commit: self.config.max_commit,
+        };
+        self.spawn(
+            &runner,
+            SignatureStage {
+                objects: Arc::clone(objects),
+                steps: Arc::clone(steps),
+                signer: self.signer.clone(),
+            },
+        );
+        self.spawn(
+            &runner,
+            CandidatesStage {
+                state: Arc::clone(state),
+                steps: Arc::clone(steps),
+                index: Arc::clone(&self.index),
+                cpu: self.cpu.clone(),
+                limit: self.config.max_candidates,
+                floor: self.scorer.floor(),
+            },
+        );
+        self.spawn(
+            &runner,
+            ScoreStage {
+                state: Arc::clone(state),
+                steps: Arc::clone(steps),
+                index: Arc::clone(&self.index),
+                scorer: Arc::clone(&self.scorer),
+            },
+        );
+        self.spawn(
+            &runner,
+            AssignStage {
+                state: Arc::clone(state),
+                steps: Arc::clone(steps),
+                index: Arc::clone(&self.index),
+                scorer: Arc::clone(&self.scorer),
+                waiters: Arc::clone(&self.waiters),
+                backlog: Arc::clone(&self.backlog),
+                generation: self.generation,
+                model: self.model.clone(),
+                dim,
+                limit: self.config.max_candidates,
+            },
+        );
+        self.tasks.close();
+    }
+
+    fn spawn<S: Stage>(&self, runner: &StageRunner, stage: S) {
+        let (_, meter) = self
+            .meters
+            .iter()
+            .find(|(name, _)| *name == S::NAME)
+            .expect("every stage has a meter");
+        self.tasks
+            .spawn(runner.clone().run(stage, Arc::clone(meter)));
+    }
+
+    /// Returns what the service was started with.
+    pub fn config(&self) -> &DedupConfig {
+        &self.config
+    }
+
+    /// Returns whether the service is fit for traffic.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn ready(&self) -> Result<(), String> {
+        self.health.check()
+    }
+
+    /// Waits until everything accepted so far is decided.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] if a stage has failed for good, [`EngineError::ShuttingDown`].
+    pub async fn drain(&self) -> Result<(), EngineError> {
+        while self.backlog.pending() > 0 {
+            if self.health.is_stopping() {
+                return Err(EngineError::ShuttingDown);
+            }
+            self.ready().map_err(EngineError::Stopped)?;
+            self.backlog.progress().await;
+        }
+        Ok(())
+    }
+
+    /// Stops the stages after what they are at, and syncs. What is not decided goes on when the
+    /// data is opened again.
+    pub async fn shutdown(&self) {
+        self.health.stop();
+        self.shutdown.cancel();
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!("stages did not stop in time; their work will be done again");
+        }
+        if let Err(error) = self.ports.steps.sync().await {
+            warn!(%error, "could not sync; decisions of the last moments may be made again");
+        }
+    }
+}
+
+/// Refuses data whose embeddings are of another model: they cannot be compared.
+async fn check_model(catalog: &dyn Catalog, digest: &str) -> Result<(), EngineError> {
+    catalog
+        .compare_and_set_setting(MODEL_SETTING, None, Some(digest))
+        .await?;
+    match catalog.setting(MODEL_SETTING).await? {
+        Some(stored) if stored == digest => Ok(()),
+        stored => Err(EngineError::ModelMismatch {
+            stored: stored.unwrap_or_default(),
+            configured: digest.to_owned(),
+        }),
+    }
+}
+
+/// Returns the generation of these models and parameters.
+async fn ensure_generation(
+    ports: &Ports,
+    spec: &likeness_vision::runtime::EmbedderSpec,
+    scorer: &PairScorer,
+    config: &DedupConfig,
+) -> Result<Generation, EngineError> {
+    let parameters = serde_json::json!({
+        "model": { "name": spec.model, "version": spec.version, "sha256": spec.digest },
+        "signature": { "min_side": SIGNATURE_MIN_SIDE, "input_side": spec.input_side },
+        "index": { "kind": "exact", "rotation_seed": ROTATION_SEED },
+        "max_candidates": config.max_candidates,
+        "scorer": scorer.scorer().id(),
+        "threshold": scorer.threshold(),
+    });
+    let digest = sha2::Sha256::digest(parameters.to_string());
+    let fingerprint = likeness_core::Sha256(digest.into()).to_string();
+    let record = ports
+        .catalog
+        .ensure_generation(&fingerprint, &parameters, Timestamp::now())
+        .await?;
+    Ok(record.generation)
+}
+
+/// Counts what lies between the stages, up to a little more than `max`: beyond it uploads are
+/// refused anyway.
+async fn count_pending(ports: &Ports, max: u64) -> Result<u64, EngineError> {
+    let links: [(Consumer, Topic); 4] = [
+        (SIGNATURE_STAGE, UPLOADS),
+        (CANDIDATES_STAGE, SIGNATURES),
+        (SCORE_STAGE, CANDIDATES),
+        (ASSIGN_STAGE, SCORES),
+    ];
+    let mut pending = 0;
+    for (consumer, topic) in links {
+        let mut from: Offset = ports.steps.position(consumer, topic, PARTITION).await?;
+        while pending <= max {
+            let page = ports
+                .log
+                .read(topic, PARTITION, from, ReadLimits::default())
+                .await?;
+            let Some(last) = page.last() else { break };
+            from = last.offset.next();
+            pending += page.len() as u64;
+        }
+    }
+    Ok(pending)
+}

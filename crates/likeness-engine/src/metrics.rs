@@ -1,0 +1,153 @@
+//! Names of the engine's metrics, and the meter behind the rates on the overview page.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Uploads, by `outcome` (`created`, `existed`, `refused`).
+pub const UPLOADS_TOTAL: &str = "likeness_dedup_uploads_total";
+/// Images that a stage has committed, by `stage`.
+pub const STAGE_IMAGES_TOTAL: &str = "likeness_dedup_stage_images_total";
+/// Time a stage spent on its images, waiting for a processor included, summed over what ran at
+/// once, by `stage`. Only grows.
+pub const STAGE_BUSY_SECONDS_TOTAL: &str = "likeness_dedup_stage_busy_seconds_total";
+/// Attempts of a stage that failed and were made again, by `stage`.
+pub const STAGE_RETRIES_TOTAL: &str = "likeness_dedup_stage_retries_total";
+/// Images in one commit of a stage, by `stage`.
+pub const STAGE_COMMIT_IMAGES: &str = "likeness_dedup_stage_commit_images";
+/// Uploads stored and not decided.
+pub const PENDING_IMAGES: &str = "likeness_dedup_pending_images";
+/// Bytes of uploads in flight.
+pub const IN_FLIGHT_BYTES: &str = "likeness_dedup_in_flight_bytes";
+/// Decisions, by `kind` (`new_cluster`, `joined`, `rejected`).
+pub const DECISIONS_TOTAL: &str = "likeness_dedup_decisions_total";
+/// Time from stored to decided.
+pub const DECISION_LATENCY_SECONDS: &str = "likeness_dedup_decision_latency_seconds";
+/// Candidates that the index returned for an image.
+pub const CANDIDATES_PER_IMAGE: &str = "likeness_dedup_candidates_per_image";
+/// Images in the index.
+pub const INDEX_IMAGES: &str = "likeness_index_images";
+/// Memory of the index.
+pub const INDEX_BYTES: &str = "likeness_index_bytes";
+
+/// Describes every metric to the recorder. Call once, after the recorder is installed.
+pub fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(UPLOADS_TOTAL, "Uploads by outcome");
+    describe_counter!(STAGE_IMAGES_TOTAL, "Images that a stage has committed");
+    describe_gauge!(
+        STAGE_BUSY_SECONDS_TOTAL,
+        Unit::Seconds,
+        "Time a stage spent on its images since the start, waiting for a processor included, summed over images at once"
+    );
+    describe_counter!(
+        STAGE_RETRIES_TOTAL,
+        "Attempts of a stage that failed and were made again"
+    );
+    describe_histogram!(STAGE_COMMIT_IMAGES, "Images in one commit of a stage");
+    describe_gauge!(PENDING_IMAGES, "Uploads stored and not decided");
+    describe_gauge!(IN_FLIGHT_BYTES, Unit::Bytes, "Bytes of uploads in flight");
+    describe_counter!(DECISIONS_TOTAL, "Decisions by kind");
+    describe_histogram!(
+        DECISION_LATENCY_SECONDS,
+        Unit::Seconds,
+        "Time from stored to decided"
+    );
+    describe_histogram!(
+        CANDIDATES_PER_IMAGE,
+        "Candidates that the index returned for an image"
+    );
+    describe_gauge!(INDEX_IMAGES, "Images in the index");
+    describe_gauge!(INDEX_BYTES, Unit::Bytes, "Memory of the index");
+}
+
+/// Counts events and tells their rate over the last minute.
+#[derive(Debug)]
+pub struct RateMeter {
+    started: Instant,
+    total: AtomicU64,
+    seconds: Mutex<Ring>,
+}
+
+/// Events of each of the last 60 seconds; slot `s % 60` holds second `s`.
+#[derive(Debug)]
+struct Ring {
+    counts: [u64; 60],
+    newest: u64,
+}
+
+impl Default for RateMeter {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            total: AtomicU64::new(0),
+            seconds: Mutex::new(Ring {
+                counts: [0; 60],
+                newest: 0,
+            }),
+        }
+    }
+}
+
+impl RateMeter {
+    /// Counts `events` now.
+    pub fn add(&self, events: u64) {
+        self.total.fetch_add(events, Ordering::Relaxed);
+        self.add_at(self.started.elapsed(), events);
+    }
+
+    /// Returns how many events were counted in all.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Returns events per second over the last minute, or since the start if that is shorter.
+    pub fn per_second(&self) -> f64 {
+        self.per_second_at(self.started.elapsed())
+    }
+
+    fn add_at(&self, elapsed: Duration, events: u64) {
+        let mut ring = self.lock();
+        ring.advance(elapsed.as_secs());
+        let slot = (ring.newest % 60) as usize;
+        ring.counts[slot] += events;
+    }
+
+    fn per_second_at(&self, elapsed: Duration) -> f64 {
+        let mut ring = self.lock();
+        ring.advance(elapsed.as_secs());
+        let window = elapsed.as_secs_f64().clamp(1.0, 60.0);
+        ring.counts.iter().sum::<u64>() as f64 / window
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
+        self.seconds
+            .lock()
+            .expect("no code that holds this lock can panic")
+    }
+}
+
+impl Ring {
+    /// Clears the seconds that have passed since the newest one.
+    fn advance(&mut self, second: u64) {
+        for passed in (self.newest + 1..=second).take(60) {
+            self.counts[(passed % 60) as usize] = 0;
+        }
+        self.newest = self.newest.max(second);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgets_what_is_older_than_a_minute() {
+        let meter = RateMeter::default();
+        meter.add_at(Duration::from_secs(0), 120);
+        assert_eq!(meter.per_second_at(Duration::from_secs(30)), 4.0);
+        meter.add_at(Duration::from_secs(61), 60);
+        assert_eq!(meter.per_second_at(Duration::from_secs(61)), 1.0);
+        assert_eq!(meter.per_second_at(Duration::from_secs(600)), 0.0);
+    }
+}

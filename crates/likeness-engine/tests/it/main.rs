@@ -1,0 +1,5 @@
+//! The near-duplicate pipeline over memory stores, with a test embedder.
+
+mod crash;
+mod pipeline;
+mod support;
