@@ -1,0 +1,215 @@
+use std::sync::Arc;
+
+use axum::extract::State;
+use likeness_engine::EngineError;
+use likeness_engine::dedup::view::{
+    CandidateSource, CandidateView, Decision, DecisionKind, ExplainView, ImageStatus, ImageView,
+};
+use maud::{Markup, html};
+
+use super::PageError;
+use super::clusters::format_name;
+use super::layout::{Nav, Page};
+use super::parts::{
+    byte_size, count, counted, given, kind, moment, score, score_bar, thumbnail, verdict,
+};
+use crate::app::App;
+use crate::query::IdPath;
+use crate::urls;
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    IdPath(id): IdPath,
+) -> Result<Markup, PageError> {
+    let fail = |error: EngineError| PageError::new(&app, error);
+    let image = app.dedup.image(&id).await.map_err(fail)?;
+    let explain = match app.dedup.explain(&id).await {
+        Ok(explain) => Some(explain),
+        Err(EngineError::NotDecided(_)) => None,
+        Err(error) => return Err(fail(error)),
+    };
+    let page = Page {
+        refresh: image.status == ImageStatus::Pending,
+        ..Page::new(&app, &image.id, Nav::None)
+    };
+    Ok(page.render(&content(&image, explain.as_ref())))
+}
+
+fn content(image: &ImageView, explain: Option<&ExplainView>) -> Markup {
+    let is_picture = image.status != ImageStatus::Rejected;
+    html! {
+        div.split.wide-left {
+            div.mat.large {
+                @if is_picture {
+                    a href=(urls::file(&image.id)) {
+                        img src=(urls::file(&image.id)) alt=(image.name.as_deref().unwrap_or("the image"));
+                    }
+                } @else {
+                    p.no-picture { "✕" }
+                }
+            }
+            section.panel {
+                (verdict_block(image, explain))
+                h1.id { (given(&image.id)) }
+                (facts(image))
+                p.actions {
+                    a.button href=(urls::file(&image.id)) { "Original file" }
+                    @if explain.is_some() {
+                        a.button href={ "/v1/images/" (urls::encode(&image.id)) "/explain" } { "Explanation as JSON" }
+                    }
+                }
+            }
+        }
+        @if let Some(explain) = explain { (why(explain)) }
+    }
+}
+
+fn verdict_block(image: &ImageView, explain: Option<&ExplainView>) -> Markup {
+    let Some(decision) = &image.decision else {
+        return match &image.rejection {
+            Some(rejection) => html! {
+                p.verdict data-kind="rejected" { "Not a picture" }
+                p { (rejection.message) " " code { (rejection.code) } }
+            },
+            None => html! {
+                p.verdict data-kind="pending" { "Being decided" }
+                p.muted { "Stored. This page will show the decision in a moment." }
+            },
+        };
+    };
+    html! {
+        p.verdict data-kind=(kind(decision)) { (verdict(decision)) }
+        @match decision.kind {
+            DecisionKind::Rejected => {
+                @if let Some(rejection) = &decision.rejection {
+                    p { (rejection.message) " " code { (rejection.code) } }
+                }
+            }
+            DecisionKind::NewCluster => { (cluster_line(image, decision)) }
+            DecisionKind::Joined => {
+                @if let Some(head) = &decision.canonical_id {
+                    a.likeness href=(urls::image_page(head)) {
+                        span.plate { (thumbnail(head, "")) }
+                        span {
+                            span.muted { "of" }
+                            span.id { (given(head)) }
+                            @if let (Some(value), Some(explain)) = (decision.score, explain) {
+                                span.score-line { (score_bar(value, explain.threshold)) b { (score(value)) } }
+                            }
+                        }
+                    }
+                }
+                (cluster_line(image, decision))
+            }
+        }
+    }
+}
+
+fn cluster_line(image: &ImageView, decision: &Decision) -> Markup {
+    let size = image.cluster_size.unwrap_or(decision.cluster_size);
+    html! {
+        @if let Some(head) = &decision.canonical_id {
+            p {
+                @if size > 1 {
+                    a href=(urls::cluster_page(head)) { "Its cluster has " (counted(size, "picture", "pictures")) }
+                } @else {
+                    span.muted { "Nothing like it has come in so far." }
+                }
+            }
+        }
+    }
+}
+
+fn facts(image: &ImageView) -> Markup {
+    html! {
+        dl.facts {
+            @if let Some(name) = &image.name { div { dt { "Name" } dd { (given(name)) } } }
+            @if let Some(signature) = &image.signature {
+                div { dt { "Picture" } dd {
+                    (signature.width) " × " (signature.height) " " (format_name(&signature.format))
+                } }
+            }
+            div { dt { "File" } dd { (byte_size(image.num_bytes)) } }
+            div { dt { "Uploaded" } dd { (moment(image.uploaded_ms)) } }
+            @if let Some(decision) = &image.decision {
+                div { dt { "Decided" } dd {
+                    (moment(decision.decided_ms))
+                    span.muted { " after " (decision.decided_ms.saturating_sub(decision.uploaded_ms)) " ms" }
+                } }
+            }
+            div { dt { "SHA-256" } dd.digest { (image.sha256) } }
+            @if let Some(signature) = &image.signature {
+                div { dt { "PDQ" } dd.digest { (signature.pdq) } }
+                div { dt { "PDQ quality" } dd {
+                    (signature.pdq_quality) " of 100"
+                    @if signature.pdq_quality < 50 { span.muted { " (says little)" } }
+                } }
+                div { dt { "Model" } dd { (given(&signature.model)) } }
+            }
+        }
+    }
+}
+
+fn why(explain: &ExplainView) -> Markup {
+    html! {
+        section.why aria-labelledby="why-title" {
+            h2 #why-title { "Why" }
+            p.lead { (explain.rule) }
+            p.muted {
+                (counted(explain.num_indexed, "image", "images")) " in the index, "
+                (counted(explain.num_candidates.into(), "candidate", "candidates")) ", "
+                (count(explain.num_recent.into())) " decided meanwhile, "
+                (counted(explain.num_scored.into(), "pair", "pairs")) " scored by "
+                (given(&explain.scorer)) ". A pair needs " b { (score(explain.threshold)) } ". Index: "
+                (given(&explain.index)) "."
+            }
+            @if explain.candidates.is_empty() {
+                p { "There was nothing to compare it with." }
+            } @else {
+                div.scroll tabindex="0" role="region" aria-label="Candidates" {
+                    table {
+                        thead { tr {
+                            th scope="col" { span.hidden { "Picture" } }
+                            th scope="col" { "Candidate" }
+                            th scope="col" { "Score" }
+                            th.number scope="col" { "Cosine" }
+                            th.number scope="col" title="Bits that differ, of 256" { "PDQ distance" }
+                            th.number scope="col" { "PDQ quality" }
+                            th scope="col" { "Found" }
+                        } }
+                        tbody.gallery {
+                            @for candidate in &explain.candidates {
+                                (candidate_row(candidate, explain.threshold))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn candidate_row(candidate: &CandidateView, threshold: f32) -> Markup {
+    let found = match candidate.source {
+        CandidateSource::Index => "in the index",
+        CandidateSource::Recent => "decided meanwhile",
+        CandidateSource::Head => "as a candidate's head",
+    };
+    html! {
+        tr {
+            td.picture { span.plate { (thumbnail(&candidate.id, "")) } }
+            th scope="row" {
+                a.id data-item href=(urls::image_page(&candidate.id)) { (given(&candidate.id)) }
+                @if candidate.exact_copy { " " span.tag { "same bytes" } }
+                @if candidate.head != candidate.id {
+                    span.muted { "in the cluster of " a href=(urls::cluster_page(&candidate.head)) { (given(&candidate.head)) } }
+                }
+            }
+            td { span.score-line { (score_bar(candidate.score, threshold)) b { (score(candidate.score)) } } }
+            td.number { (format!("{:.3}", candidate.cosine)) }
+            td.number { (candidate.pdq_distance) }
+            td.number { (candidate.pdq_quality) }
+            td.muted { (found) }
+        }
+    }
+}

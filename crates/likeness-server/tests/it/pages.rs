@@ -1,0 +1,245 @@
+use likeness_engine::dedup::DedupConfig;
+use likeness_server::ServerConfig;
+
+use crate::support::{Answer, Gate, Server, encode, jpeg, picture, png};
+
+const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
+
+/// Checks what holds for every page: complete, named, and nothing in it that the policy forbids.
+#[track_caller]
+fn check_page(answer: &Answer, status: u16, expected: &[&str]) {
+    let text = answer.text();
+    assert_eq!(answer.status.as_u16(), status, "{text}");
+    assert!(answer.header("content-type").starts_with("text/html"));
+    let policy = answer.header("content-security-policy");
+    assert!(
+        policy.contains("script-src 'self'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert!(text.starts_with("<!DOCTYPE html>") && text.ends_with("</html>"));
+    for needed in ["<html lang=", "<title>", "<main ", "Skip to content"] {
+        assert!(text.contains(needed), "{needed}: {text}");
+    }
+    for forbidden in [
+        " style=",
+        "<style",
+        " onclick=",
+        " onerror=",
+        " onload=",
+        "javascript:",
+    ] {
+        assert!(!text.contains(forbidden), "{forbidden}: {text}");
+    }
+    for script in text.split("<script").skip(1) {
+        let (attributes, rest) = script.split_once('>').unwrap();
+        assert!(attributes.contains("src=\"/assets/"), "{attributes}");
+        assert!(rest.starts_with("</script>"), "{rest}");
+    }
+    for expected in expected {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_server_tells_how_to_begin() {
+    let server = Server::start().await;
+    check_page(
+        &server.get("/").await,
+        200,
+        &["No pictures yet", "/upload", "curl"],
+    );
+    check_page(
+        &server.get("/clusters").await,
+        200,
+        &["No clusters yet", "/upload"],
+    );
+    check_page(
+        &server.get("/upload").await,
+        200,
+        &["32 MiB", "Match without storing"],
+    );
+}
+
+#[tokio::test]
+async fn pages_show_what_was_decided_and_why() {
+    let server = Server::start().await;
+    server.store("head", png(&picture(1))).await;
+    check_page(&server.get("/clusters").await, 200, &["Not a single copy"]);
+    check_page(
+        &server.get("/clusters?all=true").await,
+        200,
+        &["/clusters/head"],
+    );
+    server.store("copy", jpeg(&picture(1))).await;
+
+    check_page(
+        &server.get("/").await,
+        200,
+        &["Near-copy", "/images/copy", "First of its kind"],
+    );
+    for path in ["/clusters", "/clusters?order=newest"] {
+        check_page(
+            &server.get(path).await,
+            200,
+            &["2 pictures", "/v1/images/copy/thumbnail"],
+        );
+    }
+    let cluster = server.get("/clusters/head").await;
+    check_page(
+        &cluster,
+        200,
+        &[
+            "2 pictures",
+            "/images/copy",
+            "256 × 256 · JPEG",
+            "threshold",
+        ],
+    );
+    let copy = server.get("/images/copy").await;
+    check_page(
+        &copy,
+        200,
+        &["Near-copy", "Why", "Cosine", "/images/head", "SHA-256"],
+    );
+    check_page(
+        &server.get("/images/head").await,
+        200,
+        &["First of its kind", "has 2 pictures"],
+    );
+
+    let member = server.get("/clusters/copy").await;
+    assert_eq!(member.status, 303);
+    assert_eq!(member.header("location"), "/clusters/head");
+}
+
+#[tokio::test]
+async fn an_image_without_a_decision_says_so_and_looks_again() {
+    let gate = Gate::closed();
+    let server = Server::gated(&gate, DedupConfig::default(), ServerConfig::default()).await;
+    server
+        .post("/v1/images?id=a", "image/png", png(&picture(1)))
+        .await;
+    check_page(
+        &server.get("/images/a").await,
+        200,
+        &["Being decided", "http-equiv=\"refresh\""],
+    );
+    gate.open();
+    server.dedup.drain().await.unwrap();
+    let decided = server.get("/images/a").await;
+    check_page(&decided, 200, &["First of its kind"]);
+    assert!(!decided.text().contains("http-equiv=\"refresh\""));
+}
+
+#[tokio::test]
+async fn a_rejected_image_has_a_page_with_the_reason() {
+    let server = Server::start().await;
+    let mut cut = png(&picture(1));
+    cut.truncate(cut.len() / 2);
+    server
+        .post("/v1/images?wait=true&id=cut", "image/png", cut)
+        .await;
+    check_page(
+        &server.get("/images/cut").await,
+        200,
+        &["Not a picture", "<code>"],
+    );
+    check_page(&server.get("/").await, 200, &["Not a picture"]);
+}
+
+#[tokio::test]
+async fn hostile_ids_and_names_are_text_and_nothing_else() {
+    let server = Server::start().await;
+    let store = async |id: &str, bytes: Vec<u8>| {
+        let path = format!(
+            "/v1/images?wait=true&id={}&name={}",
+            encode(id),
+            encode(HOSTILE)
+        );
+        let answer = server.post(&path, "image/png", bytes).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    store(HOSTILE, png(&picture(1))).await;
+    store("copy?#%2F", jpeg(&picture(1))).await;
+    let id = encode(HOSTILE);
+    for path in [
+        "/".to_owned(),
+        "/clusters".to_owned(),
+        "/clusters?all=true".to_owned(),
+        format!("/clusters/{id}"),
+        format!("/images/{id}"),
+        format!("/images/{}", encode("copy?#%2F")),
+    ] {
+        let page = server.get(&path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        assert!(!text.contains("<img src=x"), "{path}: {text}");
+        // Quotes in an attribute are escaped as well: no attribute of its own gets out.
+        assert!(!text.contains("onerror=alert(1)>\""), "{path}: {text}");
+    }
+    let missing = server
+        .get(&format!("/images/{}", encode("<script>alert(1)<!script>")))
+        .await;
+    check_page(&missing, 404, &["No image has this id", "&lt;script&gt;"]);
+}
+
+#[tokio::test]
+async fn errors_are_pages_outside_v1() {
+    let server = Server::start().await;
+    check_page(&server.get("/nothing").await, 404, &["404", "/clusters"]);
+    check_page(
+        &server.get("/images/none").await,
+        404,
+        &["No image has this id"],
+    );
+    check_page(
+        &server.get("/clusters/none").await,
+        404,
+        &["No cluster has this head"],
+    );
+    check_page(
+        &server.post("/upload", "text/plain", Vec::new()).await,
+        405,
+        &["405"],
+    );
+    check_page(
+        &server.get("/clusters?cursor=made-up").await,
+        400,
+        &["invalid_parameter"],
+    );
+}
+
+#[tokio::test]
+async fn the_search_box_leads_to_the_image_without_javascript() {
+    let server = Server::start().await;
+    let answer = server.get("/go?id=%20a%3Fb%20").await;
+    assert_eq!(answer.status, 303);
+    assert_eq!(answer.header("location"), "/images/a%3Fb");
+    assert_eq!(server.get("/go").await.header("location"), "/");
+}
+
+#[tokio::test]
+async fn what_pages_load_is_there_and_may_be_kept_for_ever() {
+    let server = Server::start().await;
+    let mut n_assets = 0;
+    for page in ["/", "/upload"] {
+        let text = server.get(page).await.text();
+        for reference in text.split('"').filter(|part| part.starts_with("/assets/")) {
+            let asset = server.get(reference).await;
+            assert_eq!(asset.status, 200, "{reference}");
+            assert!(
+                asset.header("cache-control").contains("immutable"),
+                "{reference}"
+            );
+            assert!(!asset.body.is_empty(), "{reference}");
+            n_assets += 1;
+        }
+    }
+    assert!(n_assets >= 10, "{n_assets}");
+    server
+        .get("/assets/style.css")
+        .await
+        .check_error(404, "unknown_path");
+}
