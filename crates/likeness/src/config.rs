@@ -1,0 +1,338 @@
+//! The effective configuration: built-in `default.toml` < file < environment < flags.
+//!
+//! Every section is plain data, owned by the crate that it configures where that crate reads
+//! configuration itself. [`crate::wire`] turns the others into what the crates take. There is no
+//! global configuration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use figment::value::{Dict, Value};
+use likeness_engine::dedup::DedupConfig;
+use likeness_server::ServerConfig;
+use likeness_vision::DecodeLimits;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Refusal;
+use crate::units::{ByteSize, Period};
+
+/// The built-in configuration, as text with comments.
+pub(crate) const DEFAULTS: &str = include_str!("../default.toml");
+
+/// Prefix of environment variables that set keys; `__` separates section and key.
+const ENV_PREFIX: &str = "LIKENESS__";
+
+/// The whole configuration. See `default.toml` for what each key means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) version: u32,
+    pub(crate) models: ModelsConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) stores: StoresConfig,
+    pub(crate) server: ServerConfig,
+    pub(crate) dedup: DedupSection,
+    pub(crate) log: LogConfig,
+}
+
+/// Which models, and how they run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelsConfig {
+    pub(crate) dir: PathBuf,
+    pub(crate) embedder: String,
+    pub(crate) threads: usize,
+    pub(crate) max_batch: usize,
+    pub(crate) queue: usize,
+}
+
+/// What one picture may cost.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsConfig {
+    pub(crate) max_bytes: ByteSize,
+    pub(crate) max_pixels: u64,
+    pub(crate) max_side: u32,
+    pub(crate) max_alloc: ByteSize,
+    pub(crate) max_frames: u32,
+    pub(crate) max_time: Period,
+}
+
+/// The embedded stores.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoresConfig {
+    pub(crate) block_cache: ByteSize,
+    pub(crate) write_buffer: ByteSize,
+}
+
+/// Near-duplicate detection.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DedupSection {
+    pub(crate) threshold: f32,
+    pub(crate) scorer: PathBuf,
+    pub(crate) cpu_threads: usize,
+    pub(crate) stage_concurrency: usize,
+    pub(crate) max_commit: usize,
+    pub(crate) max_candidates: usize,
+    pub(crate) max_pending: u64,
+    pub(crate) max_bytes_in_flight: ByteSize,
+    pub(crate) decision_timeout: Period,
+}
+
+/// Logs on stderr.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+/// Shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// One readable line per event
+    Text,
+    /// One JSON object per event
+    Json,
+}
+
+/// What flags say: the topmost layer, as `section.key` and value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides(Vec<(&'static str, Value)>);
+
+impl Overrides {
+    /// Sets `key` if the flag was given.
+    pub(crate) fn set(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
+        self.0.extend(value.map(|value| (key, value.into())));
+    }
+}
+
+/// Lays the layers over each other.
+fn layers(file: Option<&Path>, flags: &Overrides) -> anyhow::Result<Figment> {
+    let mut layers = Figment::from(Toml::string(DEFAULTS));
+    if let Some(file) = file {
+        if !file.is_file() {
+            return Err(Refusal::Missing.because(format!(
+                "configuration file `{}` does not exist",
+                file.display()
+            )));
+        }
+        layers = layers.merge(Toml::file_exact(file));
+    }
+    layers = layers.merge(Env::prefixed(ENV_PREFIX).split("__"));
+    for (key, value) in &flags.0 {
+        layers = layers.merge((*key, value.clone()));
+    }
+    Ok(layers)
+}
+
+fn invalid(reason: impl std::fmt::Display) -> anyhow::Error {
+    Refusal::Input.because(format!("invalid configuration: {reason}"))
+}
+
+impl Config {
+    /// Returns the effective configuration, checked.
+    ///
+    /// # Errors
+    /// Names the key, what was found, and the layer it came from.
+    pub(crate) fn load(file: Option<&Path>, flags: &Overrides) -> anyhow::Result<Self> {
+        let config: Self = layers(file, flags)?.extract().map_err(invalid)?;
+        config.validate().map_err(invalid)?;
+        Ok(config)
+    }
+
+    /// Returns the effective configuration as TOML. Keys of callers are in it as digests only.
+    pub(crate) fn effective(file: Option<&Path>, flags: &Overrides) -> anyhow::Result<Dict> {
+        Self::load(file, flags)?;
+        layers(file, flags)?.extract().map_err(invalid)
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if self.version != 1 {
+            let found = self.version;
+            return Err(format!("`version` is {found}, this build reads 1"));
+        }
+        let threshold = self.dedup.threshold;
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(format!(
+                "`dedup.threshold` must lie in 0..=1, got `{threshold}`"
+            ));
+        }
+        if self.models.embedder.is_empty() {
+            return Err("`models.embedder` must name a model".to_owned());
+        }
+        for (name, is_zero) in [
+            ("models.max_batch", self.models.max_batch == 0),
+            ("models.queue", self.models.queue == 0),
+            ("dedup.max_commit", self.dedup.max_commit == 0),
+            ("dedup.max_candidates", self.dedup.max_candidates == 0),
+            ("dedup.max_pending", self.dedup.max_pending == 0),
+        ] {
+            if is_zero {
+                return Err(format!("`{name}` must be at least 1"));
+            }
+        }
+        // An upload larger than what may be in flight could never be admitted.
+        if self.dedup.max_bytes_in_flight < self.limits.max_bytes {
+            return Err(format!(
+                "`dedup.max_bytes_in_flight` ({}) must not be under `limits.max_bytes` ({})",
+                self.dedup.max_bytes_in_flight, self.limits.max_bytes
+            ));
+        }
+        self.server.validate().map_err(|error| error.to_string())
+    }
+
+    /// Returns what the engine takes.
+    pub(crate) fn dedup_config(&self) -> DedupConfig {
+        let section = &self.dedup;
+        let defaults = DedupConfig::default();
+        let cpu_threads = or_default(section.cpu_threads, defaults.cpu_threads);
+        DedupConfig {
+            limits: self.decode_limits(),
+            cpu_threads,
+            stage_concurrency: or_default(section.stage_concurrency, 4 * cpu_threads),
+            max_commit: section.max_commit,
+            max_candidates: section.max_candidates,
+            max_pending: section.max_pending,
+            max_bytes_in_flight: section.max_bytes_in_flight.0,
+            threshold: (section.threshold > 0.0).then_some(section.threshold),
+            decision_timeout: section.decision_timeout.0,
+        }
+    }
+
+    /// Returns what the decoder takes.
+    pub(crate) fn decode_limits(&self) -> DecodeLimits {
+        let section = &self.limits;
+        DecodeLimits {
+            max_bytes: section.max_bytes.0,
+            max_pixels: section.max_pixels,
+            max_side: section.max_side,
+            max_alloc_bytes: section.max_alloc.0,
+            max_frames: section.max_frames,
+            max_time: section.max_time.0,
+        }
+    }
+}
+
+/// Returns `value`, or `default` for 0.
+pub(crate) fn or_default(value: usize, default: usize) -> usize {
+    if value == 0 { default } else { value }
+}
+
+/// Prints a configuration as TOML.
+pub(crate) fn to_toml(config: &Dict) -> anyhow::Result<String> {
+    toml::to_string(config).context("cannot print the configuration")
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::result_large_err,
+    reason = "the error type of `Jail` closures is given by figment"
+)]
+mod tests {
+    use std::time::Duration;
+
+    use figment::Jail;
+
+    use super::*;
+
+    fn load(file: Option<&str>, flags: &Overrides) -> Result<Config, String> {
+        Config::load(file.map(Path::new), flags).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_built_in_configuration_says_what_the_crates_default_to() {
+        Jail::expect_with(|_| {
+            let config = load(None, &Overrides::default())?;
+            assert_eq!(config.decode_limits(), DecodeLimits::default());
+            let wanted = format!("{:?}", DedupConfig::default());
+            assert_eq!(format!("{:?}", config.dedup_config()), wanted);
+            let wanted = format!("{:?}", ServerConfig::default());
+            assert_eq!(format!("{:?}", config.server), wanted);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_layer_wins_over_the_one_below() {
+        Jail::expect_with(|jail| {
+            jail.create_file(
+                "l.toml",
+                "[models]\nqueue = 7\nmax_batch = 7\n[dedup]\nthreshold = 0.7\n",
+            )?;
+            jail.set_env("LIKENESS__MODELS__MAX_BATCH", "8");
+            jail.set_env("LIKENESS__DEDUP__THRESHOLD", "0.8");
+            jail.set_env("LIKENESS__DEDUP__DECISION_TIMEOUT", "200ms");
+            let mut flags = Overrides::default();
+            flags.set("dedup.threshold", Some(0.9));
+            flags.set("dedup.scorer", None::<String>);
+            let config = load(Some("l.toml"), &flags)?;
+            assert_eq!(config.models.threads, 0, "built-in");
+            assert_eq!(config.models.queue, 7, "file over built-in");
+            assert_eq!(config.models.max_batch, 8, "environment over file");
+            assert_eq!(config.dedup.threshold, 0.9, "flags over environment");
+            assert_eq!(config.dedup.decision_timeout.0, Duration::from_millis(200));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_typo_is_an_error_that_names_the_key() {
+        Jail::expect_with(|jail| {
+            jail.create_file("l.toml", "[stores]\nblock_cash = 1\n")?;
+            let error = load(Some("l.toml"), &Overrides::default()).unwrap_err();
+            assert!(
+                error.contains("block_cash") && error.contains("l.toml"),
+                "{error}"
+            );
+            jail.set_env("LIKENESS__DEDUP__TRESHOLD", "0.5");
+            let error = load(None, &Overrides::default()).unwrap_err();
+            assert!(error.contains("treshold"), "{error}");
+            Ok(())
+        });
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, wanted: &str) {
+        Jail::expect_with(|jail| {
+            jail.create_file("l.toml", text)?;
+            let error = load(Some("l.toml"), &Overrides::default()).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        check_refused("version = 2", "this build reads 1");
+        check_refused("[dedup]\nthreshold = 1.5", "dedup.threshold");
+        check_refused("[models]\nmax_batch = 0", "models.max_batch");
+        check_refused("[limits]\nmax_bytes = \"64 MeB\"", "is not a size");
+        check_refused("[limits]\nmax_time = \"soon\"", "is not a duration");
+        check_refused("[limits]\nmax_bytes = \"1 GiB\"", "max_bytes_in_flight");
+    }
+
+    #[test]
+    fn addresses_that_others_reach_need_keys() {
+        check_refused("[server]\nbind = \"0.0.0.0:7878\"", "without keys");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_the_same() {
+        Jail::expect_with(|jail| {
+            jail.set_env("LIKENESS__DEDUP__THRESHOLD", "0.75");
+            let dict = Config::effective(None, &Overrides::default()).unwrap();
+            jail.create_file("printed.toml", &to_toml(&dict).unwrap())?;
+            let direct = load(None, &Overrides::default())?;
+            jail.set_env("LIKENESS__DEDUP__THRESHOLD", "0.75");
+            let printed = load(Some("printed.toml"), &Overrides::default())?;
+            assert_eq!(format!("{printed:?}"), format!("{direct:?}"));
+            Ok(())
+        });
+    }
+}

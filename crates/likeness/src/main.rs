@@ -1,0 +1,33 @@
+//! The `likeness` program. `cli` holds a file per command, `wire` joins adapters and engine.
+
+mod cli;
+mod client;
+mod config;
+mod corpus;
+mod error;
+mod files;
+mod instance;
+mod intake;
+mod logging;
+mod output;
+mod progress;
+mod random;
+mod samples;
+mod session;
+mod shutdown;
+mod units;
+mod wire;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::main() {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader such as `head` that has seen enough is not a failure.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(format_args!("error: {error:#}"));
+            error::exit_code(&error)
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The data, wherever it is open: in a running server, or in this process.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use likeness_core::ImageId;
+use likeness_engine::EngineError;
+use likeness_engine::dedup::view::{
+    ClusterOrder, ClusterSummary, ClusterView, Decision, DecisionKind, ExplainView, ImageStatus,
+    ImageView, MatchView, Overview, Page, UploadReceipt,
+};
+use likeness_engine::dedup::{Dedup, NewImage};
+
+use crate::cli::Context;
+use crate::client::{Client, RemoteError};
+use crate::{instance, wire};
+
+/// How often a server is asked about an image that is not decided yet.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Access to the data, by the same methods wherever it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Session {
+    /// Opened here.
+    Local(Arc<Dedup>),
+    /// Held by a server.
+    Remote(Client),
+}
+
+impl Session {
+    /// Opens the data: the server that `--server` names, or the one that has the data directory
+    /// open, or else the data directory itself.
+    ///
+    /// # Errors
+    /// If a named server does not answer, models are missing, or a store cannot be opened.
+    pub(crate) async fn open(context: &Context) -> anyhow::Result<Self> {
+        let key = context.key.as_deref();
+        if let Some(url) = &context.server {
+            return Ok(Self::Remote(Client::new(url, key)));
+        }
+        if let Some(instance) = instance::read(&context.data_dir) {
+            let client = Client::new(&instance.url, key);
+            if client.is_alive().await {
+                tracing::debug!(url = client.url(), "using the running server");
+                return Ok(Self::Remote(client));
+            }
+        }
+        Ok(Self::Local(wire::open(context).await?))
+    }
+
+    /// Stores an image. Waits while the other side is overloaded.
+    pub(crate) async fn upload(&self, image: NewImage) -> anyhow::Result<UploadReceipt> {
+        loop {
+            let again = NewImage {
+                id: image.id.clone(),
+                name: image.name.clone(),
+                bytes: image.bytes.clone(),
+            };
+            let error = match self.try_upload(again).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(error) => error,
+            };
+            match retry_after(&error) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn try_upload(&self, image: NewImage) -> anyhow::Result<UploadReceipt> {
+        match self {
+            Self::Local(dedup) => {
+                let _admission = dedup.admit(image.bytes.len() as u64)?;
+                Ok(dedup.upload(image).await?)
+            }
+            Self::Remote(client) => client.upload(image).await,
+        }
+    }
+
+    /// Waits until an image is decided.
+    pub(crate) async fn wait_for_decision(&self, id: &ImageId) -> anyhow::Result<Decision> {
+        const SLICE: Duration = Duration::from_secs(60);
+        loop {
+            match self {
+                Self::Local(dedup) => {
+                    if let Some(decision) = dedup.wait_for_decision(id, SLICE).await? {
+                        return Ok(decision);
+                    }
+                }
+                Self::Remote(client) => {
+                    let image = client.image(id).await?;
+                    match image.decision {
+                        Some(decision) => return Ok(decision),
+                        None if image.status == ImageStatus::Rejected => {
+                            return Ok(rejection(image));
+                        }
+                        None => tokio::time::sleep(POLL_INTERVAL).await,
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn image(&self, id: &ImageId) -> anyhow::Result<ImageView> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.image(id).await?),
+            Self::Remote(client) => client.image(id).await,
+        }
+    }
+
+    pub(crate) async fn explain(&self, id: &ImageId) -> anyhow::Result<ExplainView> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.explain(id).await?),
+            Self::Remote(client) => client.explain(id).await,
+        }
+    }
+
+    pub(crate) async fn match_image(
+        &self,
+        bytes: Bytes,
+        limit: usize,
+    ) -> anyhow::Result<MatchView> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.match_image(bytes, limit).await?),
+            Self::Remote(client) => client.match_image(bytes, limit).await,
+        }
+    }
+
+    pub(crate) async fn clusters(
+        &self,
+        order: ClusterOrder,
+        min_size: u64,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> anyhow::Result<Page<ClusterSummary>> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.clusters(order, min_size, cursor, limit).await?),
+            Self::Remote(client) => client.clusters(order, min_size, cursor, limit).await,
+        }
+    }
+
+    pub(crate) async fn cluster(
+        &self,
+        head: &ImageId,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> anyhow::Result<ClusterView> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.cluster(head, cursor, limit).await?),
+            Self::Remote(client) => client.cluster(head, cursor, limit).await,
+        }
+    }
+
+    pub(crate) async fn overview(&self) -> anyhow::Result<Overview> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.overview().await?),
+            Self::Remote(client) => client.overview().await,
+        }
+    }
+
+    /// Lets go of the data in good order.
+    pub(crate) async fn close(self) {
+        if let Self::Local(dedup) = self {
+            dedup.shutdown().await;
+        }
+    }
+}
+
+fn rejection(image: ImageView) -> Decision {
+    Decision {
+        id: image.id,
+        kind: DecisionKind::Rejected,
+        canonical_id: None,
+        score: None,
+        exact_copy: false,
+        number: None,
+        cluster_size: 0,
+        uploaded_ms: image.uploaded_ms,
+        decided_ms: image.uploaded_ms,
+        generation: 0,
+        rejection: image.rejection,
+    }
+}
+
+/// Returns how long to wait before the same call may succeed; `None` if it will not.
+fn retry_after(error: &anyhow::Error) -> Option<Duration> {
+    if let Some(EngineError::Overloaded { retry_after, .. }) = error.downcast_ref() {
+        return Some(*retry_after);
+    }
+    let remote: &RemoteError = error.downcast_ref()?;
+    matches!(remote.status, 429 | 503).then(|| {
+        remote
+            .retry_after
+            .unwrap_or(Duration::from_secs(1))
+            .min(Duration::from_secs(30))
+    })
+}
+
+/// Runs `work` with a session and lets go of the data in good order, whatever comes of it.
+pub(crate) async fn with_session<T>(
+    context: &Context,
+    work: impl AsyncFnOnce(&Session) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let started = Instant::now();
+    let session = Session::open(context).await?;
+    tracing::debug!(took = ?started.elapsed(), "opened the data");
+    let outcome = work(&session).await;
+    session.close().await;
+    outcome
+}

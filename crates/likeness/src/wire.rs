@@ -1,0 +1,203 @@
+//! The only place where adapters, models and the engine are joined.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use likeness_adapters::{
+    EmbeddedConfig, EmbeddedStore, FolderConfig, MemoryCatalog, MemoryObjectStore, MemoryStore,
+    SqliteConfig, open_embedded, open_folder, open_sqlite,
+};
+use likeness_core::StoreResult;
+use likeness_core::objects::ObjectStore;
+use likeness_engine::dedup::scorer::Scorer;
+use likeness_engine::dedup::{Dedup, Ports};
+use likeness_vision::models::manifest::{Manifest, ModelKind};
+use likeness_vision::models::store::{ModelStore, StoreError as ModelStoreError, StoredModel};
+use likeness_vision::runtime::onnx::{OnnxEmbedder, OnnxRuntime};
+use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
+
+use crate::cli::Context;
+use crate::config::{StoresConfig, or_default};
+use crate::error::Refusal;
+
+/// Opens the data directory, making it if need be.
+///
+/// # Errors
+/// If models are missing, another process has the directory open, or a store cannot be read.
+pub(crate) async fn open(context: &Context) -> anyhow::Result<Arc<Dedup>> {
+    // Models first: without them nothing should be created.
+    let models = load_models(context).await?;
+    let ports = embedded_ports(&context.data_dir, &context.config.stores).await?;
+    start(context, ports, models).await
+}
+
+/// Opens stores in memory, for what is not to be kept. The object store is returned as well, so
+/// that the caller can drop bytes that are no longer needed.
+///
+/// # Errors
+/// If models are missing.
+pub(crate) async fn open_in_memory(
+    context: &Context,
+) -> anyhow::Result<(Arc<Dedup>, Arc<dyn ObjectStore>)> {
+    let models = load_models(context).await?;
+    let store = Arc::new(MemoryStore::new());
+    let objects: Arc<dyn ObjectStore> = Arc::new(MemoryObjectStore::new());
+    let ports = Ports {
+        log: store.clone(),
+        state: store.clone(),
+        steps: store,
+        objects: objects.clone(),
+        catalog: Arc::new(MemoryCatalog::new()),
+    };
+    Ok((start(context, ports, models).await?, objects))
+}
+
+/// Opens embedded stores in a folder of their own, with models that are loaded already.
+///
+/// # Errors
+/// If a store cannot be made.
+pub(crate) async fn open_at(
+    context: &Context,
+    folder: &Path,
+    models: Arc<ModelPool>,
+) -> anyhow::Result<Arc<Dedup>> {
+    let ports = embedded_ports(folder, &context.config.stores).await?;
+    start(context, ports, models).await
+}
+
+async fn start(
+    context: &Context,
+    ports: Ports,
+    models: Arc<ModelPool>,
+) -> anyhow::Result<Arc<Dedup>> {
+    let scorer = load_scorer(&context.config.dedup.scorer)?;
+    let config = context.config.dedup_config();
+    Dedup::start(ports, models, scorer, config)
+        .await
+        .context("cannot start near-duplicate detection")
+}
+
+/// Opens the embedded stores in `data_dir`:
+/// ```text
+/// store/         log and state, one RocksDB
+/// objects/       images, thumbnails
+/// catalog.sqlite generations, leases
+/// ```
+async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Result<Ports> {
+    let cannot_open = || format!("cannot open the data directory `{}`", data_dir.display());
+    let store = open_store(&data_dir.join("store"), config)
+        .await
+        .with_context(cannot_open)?;
+    let objects = FolderConfig {
+        path: data_dir.join("objects"),
+    };
+    let catalog = SqliteConfig {
+        path: data_dir.join("catalog.sqlite"),
+    };
+    let (objects, catalog) = tokio::task::spawn_blocking(move || -> StoreResult<_> {
+        Ok((open_folder(&objects)?, open_sqlite(&catalog)?))
+    })
+    .await?
+    .with_context(cannot_open)?;
+    Ok(Ports {
+        log: store.clone(),
+        state: store.clone(),
+        steps: store,
+        objects,
+        catalog,
+    })
+}
+
+/// Opens log and state. RocksDB may have to read its write-ahead log first.
+///
+/// # Errors
+/// If another process has it open, or it cannot be read.
+pub(crate) async fn open_store(
+    folder: &Path,
+    config: &StoresConfig,
+) -> anyhow::Result<Arc<EmbeddedStore>> {
+    let config = EmbeddedConfig {
+        block_cache_bytes: config.block_cache.as_usize(),
+        write_buffer_bytes: config.write_buffer.as_usize(),
+        ..EmbeddedConfig::new(folder)
+    };
+    Ok(tokio::task::spawn_blocking(move || open_embedded(&config)).await??)
+}
+
+/// Loads the copy-detection model and starts its threads.
+///
+/// # Errors
+/// [`Refusal::Missing`] names the command that obtains what is missing.
+pub(crate) async fn load_models(context: &Context) -> anyhow::Result<Arc<ModelPool>> {
+    let config = context.config.models.clone();
+    let store = ModelStore::new(context.models_dir.clone());
+    tokio::task::spawn_blocking(move || {
+        let n_threads = or_default(config.threads, PoolConfig::default().n_threads);
+        let embedder = open_embedder(&store, &config.embedder, n_threads)?;
+        let pool = PoolConfig {
+            n_threads,
+            capacity: config.queue,
+            max_batch: config.max_batch,
+            max_wait: Duration::ZERO,
+        };
+        Ok(Arc::new(ModelPool::start(Arc::new(embedder), &pool)?))
+    })
+    .await?
+}
+
+/// Opens the model `name` with so many sessions.
+///
+/// # Errors
+/// As [`load_models`].
+pub(crate) fn open_embedder(
+    store: &ModelStore,
+    name: &str,
+    n_sessions: usize,
+) -> anyhow::Result<OnnxEmbedder> {
+    let library = resolve_runtime(store)?;
+    let model = resolve(store, name)?;
+    let runtime = OnnxRuntime::load(&library.path)?;
+    let embedder = OnnxEmbedder::open(&runtime, &model.path, &model.manifest, n_sessions)?;
+    Ok(embedder)
+}
+
+/// Returns the inference library for this machine.
+fn resolve_runtime(store: &ModelStore) -> anyhow::Result<StoredModel> {
+    let is_library =
+        |manifest: &Manifest| manifest.kind == ModelKind::Runtime && manifest.fits_host();
+    let mut models = store.list()?.into_iter().map(|model| model.manifest);
+    match models.rfind(is_library) {
+        Some(library) => resolve(store, &format!("{}@{}", library.name, library.version)),
+        None => Err(missing("the inference library", store)),
+    }
+}
+
+fn resolve(store: &ModelStore, name: &str) -> anyhow::Result<StoredModel> {
+    store.resolve(name).map_err(|error| match error {
+        ModelStoreError::NotFound { .. } => missing(&format!("model `{name}`"), store),
+        error => error.into(),
+    })
+}
+
+fn missing(what: &str, store: &ModelStore) -> anyhow::Error {
+    Refusal::Missing.because(format!(
+        "{what} is not in `{}`; `likeness models pull` obtains it",
+        store.root().display()
+    ))
+}
+
+/// Reads the scorer in `file`, or returns the built-in one for an empty path.
+///
+/// # Errors
+/// If the file cannot be read or is no scorer.
+pub(crate) fn load_scorer(file: &Path) -> anyhow::Result<Scorer> {
+    if file.as_os_str().is_empty() {
+        return Ok(Scorer::builtin());
+    }
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the scorer `{}`", file.display()))?;
+    Scorer::from_json(&text)
+        .map_err(|error| Refusal::Input.because(format!("scorer `{}`: {error}", file.display())))
+}
