@@ -1,0 +1,231 @@
+//! What must hold after all kills.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::stream::Decided;
+use super::workload::Workload;
+use crate::process::{Server, ServerOptions};
+use crate::report::Checks;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What was read earlier is still there, word for word.
+pub(crate) fn history(earlier: &[Decided], now: &[Decided], checks: &mut Checks) {
+    let by_offset: HashMap<u64, &Decided> = now
+        .iter()
+        .map(|decided| (decided.offset, decided))
+        .collect();
+    for decided in earlier {
+        let found = by_offset.get(&decided.offset);
+        checks.that(
+            found.is_some_and(|found| found.body == decided.body),
+            || {
+                format!(
+                    "the decision at {} was {} and is {:?}",
+                    decided.offset,
+                    decided.body,
+                    found.map(|found| &found.body)
+                )
+            },
+        );
+    }
+}
+
+/// Every acknowledged image is decided once, nothing else is, and the order is whole.
+pub(crate) fn decisions(
+    workload: &Workload,
+    acknowledged: &[bool],
+    decisions: &[Decided],
+    checks: &mut Checks,
+) {
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for decided in decisions {
+        *times.entry(&decided.id).or_default() += 1;
+        let index = workload.index(&decided.id);
+        checks.that(index.is_some(), || {
+            format!("`{}` was decided and never sent", decided.id)
+        });
+        let must_be_rejected = index.is_some_and(|index| workload.is_broken(index));
+        checks.that((decided.kind == "rejected") == must_be_rejected, || {
+            format!("`{}` is {}", decided.id, decided.kind)
+        });
+    }
+    for (index, &is_acknowledged) in acknowledged.iter().enumerate() {
+        let id = Workload::id(index);
+        let count = times.get(id.as_str()).copied().unwrap_or(0);
+        checks.that(is_acknowledged && count == 1, || {
+            format!("`{id}` (acknowledged: {is_acknowledged}) was decided {count} times")
+        });
+    }
+    checks.that(
+        decisions
+            .windows(2)
+            .all(|pair| pair[0].offset < pair[1].offset),
+        || "offsets do not grow".to_owned(),
+    );
+    let numbers: Vec<u64> = decisions
+        .iter()
+        .filter_map(|decided| decided.number)
+        .collect();
+    let first = numbers.first().copied().unwrap_or(0);
+    let is_dense = numbers
+        .iter()
+        .enumerate()
+        .all(|(place, &number)| number == first + place as u64);
+    checks.that(is_dense, || {
+        "internal numbers have gaps or repeats".to_owned()
+    });
+}
+
+/// Images, files, clusters and counts say what the stream says.
+///
+/// # Errors
+/// If the server does not answer.
+pub(crate) fn store(
+    server: &Server,
+    workload: &Workload,
+    decisions: &[Decided],
+    checks: &mut Checks,
+) -> anyhow::Result<()> {
+    let client = server.client(LIMIT);
+    for decided in decisions {
+        let view = client.get_json(&format!("/v1/images/{}", decided.id))?;
+        let status = if decided.kind == "rejected" {
+            "rejected"
+        } else {
+            "decided"
+        };
+        let canonical = view["decision"]["canonical_id"]
+            .as_str()
+            .unwrap_or_default();
+        checks.that(
+            view["status"] == status && canonical == decided.canonical_id,
+            || {
+                format!(
+                    "`{}` is {view}, the stream says {}",
+                    decided.id, decided.body
+                )
+            },
+        );
+        let file = client.get(&format!("/v1/images/{}/file", decided.id))?;
+        let index = workload.index(&decided.id).context("an unknown image")?;
+        checks.that(
+            file.status == 200 && file.body == workload.bytes(index),
+            || format!("the file of `{}` is not what was sent", decided.id),
+        );
+    }
+    let expected = partition(decisions);
+    let listed = listed_clusters(server)?;
+    checks.that(listed == expected, || {
+        let missing = expected
+            .iter()
+            .find(|entry| listed.get(entry.0) != Some(entry.1));
+        let extra = listed
+            .iter()
+            .find(|entry| expected.get(entry.0) != Some(entry.1));
+        format!("clusters differ: expected {missing:?}, listed {extra:?}")
+    });
+    Ok(())
+}
+
+/// Head → members.
+type Partition = BTreeMap<String, BTreeSet<String>>;
+
+fn partition(decisions: &[Decided]) -> Partition {
+    let mut clusters = Partition::new();
+    for decided in decisions.iter().filter(|decided| decided.number.is_some()) {
+        clusters
+            .entry(decided.canonical_id.clone())
+            .or_default()
+            .insert(decided.id.clone());
+    }
+    clusters
+}
+
+/// Pages through the list of clusters and through the members of each.
+fn listed_clusters(server: &Server) -> anyhow::Result<Partition> {
+    let client = server.client(LIMIT);
+    let mut clusters = Partition::new();
+    let mut path = "/v1/clusters?min_size=1&limit=50".to_owned();
+    loop {
+        let page = client.get_json(&path)?;
+        for cluster in page["items"].as_array().context("a page without items")? {
+            let head = cluster["head"].as_str().context("a cluster without head")?;
+            let members = members(server, head)?;
+            if cluster["size"].as_u64() != Some(members.len() as u64) {
+                bail!(
+                    "cluster `{head}` has {} members and says {}",
+                    members.len(),
+                    cluster["size"]
+                );
+            }
+            if clusters.insert(head.to_owned(), members).is_some() {
+                bail!("cluster `{head}` is listed twice");
+            }
+        }
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/clusters?min_size=1&limit=50&cursor={next}"),
+            None => return Ok(clusters),
+        }
+    }
+}
+
+fn members(server: &Server, head: &str) -> anyhow::Result<BTreeSet<String>> {
+    let client = server.client(LIMIT);
+    let mut members = BTreeSet::new();
+    let mut path = format!("/v1/clusters/{head}?limit=3");
+    loop {
+        let page = client.get_json(&path)?;
+        for member in page["members"]
+            .as_array()
+            .context("a page without members")?
+        {
+            let id = member["id"].as_str().context("a member without id")?;
+            if !members.insert(id.to_owned()) {
+                bail!("`{id}` is twice in cluster `{head}`");
+            }
+        }
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/clusters/{head}?limit=3&cursor={next}"),
+            None => return Ok(members),
+        }
+    }
+}
+
+/// Gives the images, one at a time in the order in which they were decided, to a fresh server that
+/// nobody disturbs, and compares.
+///
+/// # Errors
+/// If that server fails.
+pub(crate) fn replay(
+    options: &ServerOptions,
+    workload: &Workload,
+    decisions: &[Decided],
+    checks: &mut Checks,
+) -> anyhow::Result<()> {
+    let server = Server::start(options)?;
+    let client = server.client(LIMIT);
+    for decided in decisions.iter().filter(|decided| decided.number.is_some()) {
+        let index = workload.index(&decided.id).context("an unknown image")?;
+        let answer = client.upload(
+            &decided.id,
+            &format!("{}.png", decided.id),
+            &workload.bytes(index),
+            true,
+        )?;
+        let decision = answer.json()?["decision"].clone();
+        checks.that(
+            decision["canonical_id"] == decided.canonical_id && decision["kind"] == decided.kind,
+            || {
+                format!(
+                    "`{}`: disturbed {}, undisturbed {} {decision}",
+                    decided.id, decided.body, answer.status
+                )
+            },
+        );
+    }
+    server.stop()
+}

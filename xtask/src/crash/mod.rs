@@ -1,0 +1,340 @@
+//! `cargo xtask crash`: kill -9 at every named point and at random, while images arrive.
+//!
+//! One data directory lives through all kills. In each round a server starts on it, several clients
+//! upload, and it is killed: at a fail point (which the server does to itself, see
+//! `LIKENESS_KILL_AT`), or at a random moment. What was not acknowledged is sent again in the next
+//! round, and now and then something that was. In the end:
+//!
+//! - every acknowledged upload is decided, exactly once, and its bytes come back unchanged;
+//! - nothing is there that was not sent, and the internal numbers have no gap;
+//! - a decision that was once read from the stream is never changed or taken back;
+//! - the list of clusters says what the decisions say;
+//! - a fresh, undisturbed server that gets the images in the order of the decisions makes the same
+//!   decisions.
+
+mod check;
+mod clients;
+mod stream;
+mod workload;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::clients::Round;
+use self::stream::Decided;
+use self::workload::Workload;
+use crate::process::{self, Server, ServerOptions};
+use crate::report::{self, Checks};
+use crate::rng::Rng;
+use crate::workspace;
+
+/// Images that each round adds to what is still to be sent.
+const IMAGES_PER_ROUND: usize = 6;
+/// How long a round may take before a fail point that is not reached counts as such.
+const ROUND_LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often to kill, and with which seed.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Number of kills
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) kills: usize,
+    /// Seed of everything that is random
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep the data directory here instead of in a temporary folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+}
+
+/// Runs the harness and returns its figures.
+///
+/// # Errors
+/// If anything acknowledged was lost, doubled or changed.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
+    let started = Instant::now();
+    let binary = workspace::build_likeness_failpoints()?;
+    let models = workspace::models(&binary)?;
+    let points = fail_points(&binary)?;
+    report::line(&format!(
+        "seed {}: {} kills, at {} fail points in turn and at random",
+        arguments.seed,
+        arguments.kills,
+        points.len()
+    ));
+    let temporary = tempfile::tempdir().context("making a folder")?;
+    let folder = arguments
+        .keep
+        .clone()
+        .unwrap_or_else(|| temporary.path().to_path_buf());
+    let options = ServerOptions {
+        binary,
+        models,
+        data: folder.join("disturbed"),
+        environment: Vec::new(),
+    };
+    let mut checks = Checks::default();
+    let mut disturbed = Disturbed::new(arguments, options.clone(), points);
+    disturbed.run(&mut checks)?;
+
+    report::line("every upload is sent; waiting for the last decisions");
+    let server = Server::start(&options)?;
+    disturbed.recoveries.push(server.recovery());
+    let mut clients = Round::new(&disturbed.workload, &disturbed.acknowledged);
+    clients.send_all(&server.client(LIMIT))?;
+    disturbed.acknowledged = clients.into_acknowledged();
+    let decisions = stream::read_all(&server, disturbed.acknowledged.len())?;
+    check::history(&disturbed.read, &decisions, &mut checks);
+    check::decisions(
+        &disturbed.workload,
+        &disturbed.acknowledged,
+        &decisions,
+        &mut checks,
+    );
+    check::store(&server, &disturbed.workload, &decisions, &mut checks)?;
+    checks.step("a clean stop at the end", server.stop());
+
+    report::line("the same images, in the order of the decisions, to an undisturbed server");
+    let undisturbed = ServerOptions {
+        data: folder.join("undisturbed"),
+        ..options
+    };
+    check::replay(&undisturbed, &disturbed.workload, &decisions, &mut checks)?;
+    disturbed.figures(arguments, &decisions, &mut checks, started.elapsed())
+}
+
+/// Asks the binary for the names of its fail points.
+fn fail_points(binary: &std::path::Path) -> anyhow::Result<Vec<String>> {
+    let mut command = Command::new(binary);
+    command.arg("failpoints");
+    let output = process::output(command, LIMIT)?;
+    if !output.success {
+        bail!("`likeness failpoints` failed: {}", output.stderr.trim());
+    }
+    let points: Vec<String> = output.stdout.lines().map(str::to_owned).collect();
+    if points.is_empty() {
+        bail!("the binary has no fail points; was it built with `--features failpoints`?");
+    }
+    Ok(points)
+}
+
+/// Returns whether everything that was stored is decided.
+fn is_idle(server: &Server) -> bool {
+    let overview = server.client(LIMIT).get_json("/v1/overview");
+    overview.is_ok_and(|overview| overview["pending"] == 0)
+}
+
+/// The run that is disturbed.
+struct Disturbed {
+    options: ServerOptions,
+    points: Vec<String>,
+    num_kills: usize,
+    rng: Rng,
+    workload: Arc<Workload>,
+    /// Whether each image of the workload is acknowledged.
+    acknowledged: Vec<bool>,
+    /// What was read from the stream so far, by offset.
+    read: Vec<Decided>,
+    kills_by_point: BTreeMap<String, usize>,
+    not_reached: HashMap<String, usize>,
+    recoveries: Vec<Duration>,
+}
+
+impl Disturbed {
+    fn new(arguments: &Arguments, options: ServerOptions, points: Vec<String>) -> Self {
+        // Rounds whose fail point is not reached kill all the same, so this many images suffice.
+        let num_images = arguments.kills * IMAGES_PER_ROUND;
+        Self {
+            options,
+            num_kills: arguments.kills,
+            rng: Rng::new(arguments.seed),
+            workload: Arc::new(Workload::new(arguments.seed, num_images)),
+            acknowledged: Vec::new(),
+            read: Vec::new(),
+            kills_by_point: points.iter().map(|name| (name.clone(), 0)).collect(),
+            points,
+            not_reached: HashMap::new(),
+            recoveries: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, checks: &mut Checks) -> anyhow::Result<()> {
+        for kill in 0..self.num_kills {
+            // Every fail point in turn, and a random moment after each turn.
+            let turn = kill % (self.points.len() + 1);
+            let target = self.points.get(turn).cloned();
+            self.round(kill, target.as_deref(), checks)
+                .with_context(|| {
+                    format!("kill {kill}, at {}", target.as_deref().unwrap_or("random"))
+                })?;
+            if (kill + 1) % 20 == 0 || kill + 1 == self.num_kills {
+                let acknowledged = self.acknowledged.iter().filter(|&&is| is).count();
+                report::line(&format!(
+                    "{} kills, {acknowledged} uploads acknowledged",
+                    kill + 1
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a server, uploads, kills it.
+    fn round(
+        &mut self,
+        kill: usize,
+        target: Option<&str>,
+        checks: &mut Checks,
+    ) -> anyhow::Result<()> {
+        let mut options = self.options.clone();
+        if let Some(name) = target {
+            let at = format!("{name}:{}", self.count(name));
+            options
+                .environment
+                .push(("LIKENESS_KILL_AT".to_owned(), at));
+        }
+        // What is left from the round before may lead the server to its point before it is ready.
+        let mut server = match Server::start(&options) {
+            Ok(server) => server,
+            Err(error) => {
+                let Some(name) = target else {
+                    return Err(error);
+                };
+                self.died_at(name, &error)?;
+                return Ok(());
+            }
+        };
+        self.recoveries.push(server.recovery());
+        self.acknowledged.resize(
+            ((kill + 1) * IMAGES_PER_ROUND).min(self.workload.len()),
+            false,
+        );
+        let mut round = Round::new(&self.workload, &self.acknowledged);
+        round.also_resend(&mut self.rng);
+        let delay = Duration::from_millis(self.rng.below(400) as u64);
+        let handle = round.start(&server.client(LIMIT));
+        let started = Instant::now();
+        let mut has_died = false;
+        loop {
+            if let Some(status) = server.ended()? {
+                use std::os::unix::process::ExitStatusExt as _;
+                has_died = true;
+                checks.that(target.is_some() && status.signal() == Some(9), || {
+                    format!(
+                        "kill {kill}: the server ended by itself: {status}\n{}",
+                        server.log_tail()
+                    )
+                });
+                break;
+            }
+            let is_over = match target {
+                None => started.elapsed() >= delay,
+                Some(_) => {
+                    started.elapsed() >= ROUND_LIMIT || handle.is_finished() && is_idle(&server)
+                }
+            };
+            if is_over {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // A reader that was cut off in the middle keeps what it has read.
+        if !has_died {
+            let more = stream::read_available(&server, self.read.last());
+            self.read.extend(more);
+        }
+        server.kill();
+        let round = handle.join()?;
+        for breach in round.breaches() {
+            checks.fail(format!("kill {kill}: {breach}"));
+        }
+        self.acknowledged = round.into_acknowledged();
+        let label = match target {
+            Some(name) if has_died => name.to_owned(),
+            Some(name) => {
+                *self.not_reached.entry(name.to_owned()).or_default() += 1;
+                "random".to_owned()
+            }
+            None => "random".to_owned(),
+        };
+        *self.kills_by_point.entry(label).or_default() += 1;
+        Ok(())
+    }
+
+    /// Counts a server that met its fail point before it was ready; anything else is an error.
+    fn died_at(&mut self, name: &str, error: &anyhow::Error) -> anyhow::Result<()> {
+        if !error.to_string().contains("signal: 9") {
+            bail!("{error:#}");
+        }
+        *self.kills_by_point.entry(name.to_owned()).or_default() += 1;
+        Ok(())
+    }
+
+    /// Returns at which pass to kill: the first to the third, or the first if the point was missed
+    /// before.
+    fn count(&mut self, name: &str) -> usize {
+        let missed = self.not_reached.get(name).copied().unwrap_or(0);
+        let kills = self.kills_by_point.get(name).copied().unwrap_or(0);
+        if missed > kills {
+            1
+        } else {
+            self.rng.below(3) + 1
+        }
+    }
+
+    fn figures(
+        &self,
+        arguments: &Arguments,
+        decisions: &[Decided],
+        checks: &mut Checks,
+        elapsed: Duration,
+    ) -> anyhow::Result<Value> {
+        for (name, kills) in &self.kills_by_point {
+            report::line(&format!("{kills:>5} kills at {name}"));
+        }
+        if arguments.kills > self.points.len() {
+            for name in &self.points {
+                let kills = self.kills_by_point.get(name).copied().unwrap_or(0);
+                let missed = self.not_reached.get(name).copied().unwrap_or(0);
+                checks.that(kills > 0, || {
+                    format!("fail point `{name}` was never reached in {missed} rounds")
+                });
+            }
+        }
+        let mut recoveries = self.recoveries.clone();
+        recoveries.sort();
+        let at = |share: usize| {
+            let index = (recoveries.len() * share / 100).min(recoveries.len().saturating_sub(1));
+            recoveries.get(index).map_or(0, Duration::as_millis) as u64
+        };
+        report::line(&format!(
+            "recovery, start to ready: median {} ms, 99th percentile {} ms, worst {} ms",
+            at(50),
+            at(99),
+            at(100)
+        ));
+        let clusters: std::collections::HashSet<_> = decisions
+            .iter()
+            .map(|decided| &decided.canonical_id)
+            .collect();
+        checks.verdict(&format!("crash, seed {}", arguments.seed))?;
+        Ok(json!({
+            "seed": arguments.seed,
+            "kills": self.kills_by_point.values().sum::<usize>(),
+            "kills_by_point": self.kills_by_point,
+            "images": decisions.len(),
+            "clusters": clusters.len(),
+            "recovery_ms": {"median": at(50), "p99": at(99), "max": at(100)},
+            "checks_passed": checks.passed(),
+            "checks_failed": checks.failed(),
+            "seconds": elapsed.as_secs(),
+        }))
+    }
+}
