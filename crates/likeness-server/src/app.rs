@@ -46,7 +46,7 @@ impl App {
     }
 }
 
-/// Returns the whole HTTP interface, pages included, to be served by [`serve`](crate::serve) or
+/// Returns the whole HTTP interface, pages included, to be served by [`serve`](crate::serve()) or
 /// called in tests.
 ///
 /// # Errors

@@ -262,9 +262,13 @@ impl Changes {
                 exact_copy,
                 rule,
             } => (DecisionKind::Joined, head, score, exact_copy, rule),
-            Verdict::Found { rule } => {
-                (DecisionKind::NewCluster, upload.id.clone(), 1.0, false, rule)
-            }
+            Verdict::Found { rule } => (
+                DecisionKind::NewCluster,
+                upload.id.clone(),
+                1.0,
+                false,
+                rule,
+            ),
         };
         let cluster = self.grow(stage, &head, number, now).await?;
         let record = NumberRecord {
@@ -393,10 +397,7 @@ impl Changes {
         self.decisions.push(decision);
     }
 
-    fn finish(
-        self,
-        position: Position,
-    ) -> (Vec<Decision>, Vec<(ImageNumber, NumberRecord)>, Step) {
+    fn finish(self, position: Position) -> (Vec<Decision>, Vec<(ImageNumber, NumberRecord)>, Step) {
         let mut writes = self.writes;
         writes.push(Write::Put(totals_key(), encode(&self.totals)));
         let records: Vec<_> = self

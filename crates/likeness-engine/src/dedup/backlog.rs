@@ -37,7 +37,9 @@ impl Drop for Admission {
 
 impl Backlog {
     pub(super) fn new(pending: u64, max_pending: u64, max_bytes: u64) -> Self {
-        let permits = max_bytes.div_ceil(PERMIT_BYTES).clamp(1, u64::from(u32::MAX));
+        let permits = max_bytes
+            .div_ceil(PERMIT_BYTES)
+            .clamp(1, u64::from(u32::MAX));
         let num_permits = u32::try_from(permits).expect("clamped to 32 bits");
         metrics::gauge!(PENDING_IMAGES).set(pending as f64);
         Self {
@@ -98,7 +100,9 @@ impl Backlog {
     pub(super) async fn progress(&self) {
         // The timeout covers a decision between the caller's look and this wait.
         let wait = self.decided.notified();
-        tokio::time::timeout(Duration::from_millis(500), wait).await.ok();
+        tokio::time::timeout(Duration::from_millis(500), wait)
+            .await
+            .ok();
     }
 }
 

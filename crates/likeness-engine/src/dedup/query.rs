@@ -141,8 +141,12 @@ impl Dedup {
         let path = image_path(&upload.sha256)?;
         let bytes = self.ports.objects.get(&path).await?;
         bytes.ok_or_else(|| {
-            StoreError::corrupt("objects", path.as_str(), "missing, though it was acknowledged")
-                .into()
+            StoreError::corrupt(
+                "objects",
+                path.as_str(),
+                "missing, though it was acknowledged",
+            )
+            .into()
         })
     }
 
@@ -227,19 +231,15 @@ impl Dedup {
         check_limit(limit)?;
         let started = Instant::now();
         let sha256 = digest(&bytes);
-        let signature = self
-            .signer
-            .sign(bytes)
-            .await
-            .map_err(|error| match error {
-                SignatureError::Decode(error) => EngineError::Image(error),
-                SignatureError::Model(error) => EngineError::Model(error),
-                SignatureError::Panicked(panic) => {
-                    EngineError::Image(likeness_vision::decode::DecodeError::Corrupt {
-                        reason: panic.to_string(),
-                    })
-                }
-            })?;
+        let signature = self.signer.sign(bytes).await.map_err(|error| match error {
+            SignatureError::Decode(error) => EngineError::Image(error),
+            SignatureError::Model(error) => EngineError::Model(error),
+            SignatureError::Panicked(panic) => {
+                EngineError::Image(likeness_vision::decode::DecodeError::Corrupt {
+                    reason: panic.to_string(),
+                })
+            }
+        })?;
         let view = signature.view(&self.model);
         let subject = Subject::new(sha256, signature)?;
         let query = subject.query.clone();
@@ -354,7 +354,11 @@ impl Dedup {
             .scan(MEMBERS, head.as_bytes(), None, SAMPLE)
             .await?
             .iter()
-            .map(|row| Ok(decode::<MemberRecord>("members", &row.value)?.id.to_string()))
+            .map(|row| {
+                Ok(decode::<MemberRecord>("members", &row.value)?
+                    .id
+                    .to_string())
+            })
             .collect::<Result<_, EngineError>>()?;
         Ok(Some(ClusterSummary {
             head: head.to_string(),
@@ -382,7 +386,9 @@ impl Dedup {
             .row("clusters", &cluster_key(head))
             .await?
             .ok_or_else(|| EngineError::ClusterNotFound(head.clone()))?;
-        let mut rows = self.scan(MEMBERS, head.as_bytes(), after, limit + 1).await?;
+        let mut rows = self
+            .scan(MEMBERS, head.as_bytes(), after, limit + 1)
+            .await?;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| has_more).map(|row| hex(&row.sort));
@@ -605,7 +611,13 @@ mod tests {
     fn cursors_read_back_and_nothing_else_is_one() {
         let sort = Bytes::from_static(&[0, 1, 0xfe, 0xff, 9, 8, 7, 6]);
         assert_eq!(parse_cursor(&hex(&sort)).unwrap(), sort);
-        for bad in ["", "00", "zz00000000000000", "0001fe ff09080706", "é001feff0908070"] {
+        for bad in [
+            "",
+            "00",
+            "zz00000000000000",
+            "0001fe ff09080706",
+            "é001feff0908070",
+        ] {
             assert!(parse_cursor(bad).is_err(), "{bad:?}");
         }
     }

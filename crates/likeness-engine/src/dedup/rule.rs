@@ -43,7 +43,9 @@ pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
             rule: format!("has the same bytes as `{}`, and joins its head", twin.id),
         };
     }
-    let best = scored.iter().find(|candidate| candidate.id == candidate.head);
+    let best = scored
+        .iter()
+        .find(|candidate| candidate.id == candidate.head);
     match best {
         Some(head) if head.score >= threshold => Verdict::Join {
             head: head.id.clone(),
@@ -110,7 +112,10 @@ mod tests {
     #[test]
     fn never_joins_through_a_member() {
         check(
-            vec![candidate("member", "h", 0.9, 0), candidate("h", "h", 0.3, 0)],
+            vec![
+                candidate("member", "h", 0.9, 0),
+                candidate("h", "h", 0.3, 0),
+            ],
             None,
         );
     }
@@ -136,7 +141,11 @@ mod tests {
         let mut twin = candidate("twin", "h", 1.0, 5);
         twin.exact_copy = true;
         check(
-            vec![twin, candidate("h", "h", 0.2, 0), candidate("x", "x", 0.9, 0)],
+            vec![
+                twin,
+                candidate("h", "h", 0.2, 0),
+                candidate("x", "x", 0.9, 0),
+            ],
             Some("h"),
         );
     }

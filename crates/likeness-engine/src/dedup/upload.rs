@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use likeness_core::step::{Claim, Durability, Emit, Step, StepOutcome};
-use likeness_core::{ImageId, Sha256, StoreError, StoreResult, Timestamp, fault};
 use likeness_core::objects::PutOutcome;
 use likeness_core::state::Write;
+use likeness_core::step::{Claim, Durability, Emit, Step, StepOutcome};
+use likeness_core::{ImageId, Sha256, StoreError, StoreResult, Timestamp, fault};
 use likeness_vision::decode::probe;
 use sha2::Digest;
 
@@ -15,9 +15,7 @@ use super::Dedup;
 use super::backlog::Admission;
 use super::objects::image_path;
 use super::records::UploadEvent;
-use super::tables::{
-    PARTITION, UPLOADS, canonical_key, claim_key, encode, event, upload_key,
-};
+use super::tables::{PARTITION, UPLOADS, canonical_key, claim_key, encode, event, upload_key};
 use super::view::{Decision, UploadReceipt};
 use crate::EngineError;
 use crate::metrics::UPLOADS_TOTAL;
@@ -223,7 +221,8 @@ fn receipt(id: &ImageId, sha256: &Sha256, existed: bool) -> UploadReceipt {
 /// Makes a name fit to be shown: no control characters, no text direction tricks, not too long.
 fn clean_name(name: &str) -> String {
     let is_harmless = |c: char| {
-        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        !c.is_control()
+            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     let mut clean = String::with_capacity(name.len().min(MAX_NAME_BYTES));
     for c in name.chars() {

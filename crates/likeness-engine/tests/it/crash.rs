@@ -64,7 +64,9 @@ fn unreliable(ports: &Ports, every: u64) -> Ports {
 async fn commits_that_fail_before_or_after_lose_and_double_nothing() {
     let reliable = start(&memory_ports()).await;
     for i in 0..40u64 {
-        upload(&reliable, &format!("i{i:02}"), jpeg(i % 11, 90)).await.unwrap();
+        upload(&reliable, &format!("i{i:02}"), jpeg(i % 11, 90))
+            .await
+            .unwrap();
     }
     reliable.drain().await.unwrap();
     let expected = partition(&reliable).await;
@@ -101,7 +103,9 @@ async fn a_service_dropped_in_the_middle_goes_on_where_it_was() {
     let ports = memory_ports();
     let dedup = start(&ports).await;
     for i in 0..30u64 {
-        upload(&dedup, &format!("i{i:02}"), jpeg(i % 7, 90)).await.unwrap();
+        upload(&dedup, &format!("i{i:02}"), jpeg(i % 7, 90))
+            .await
+            .unwrap();
     }
     // Not drained: stages are stopped wherever they are.
     dedup.shutdown().await;

@@ -114,9 +114,13 @@ async fn the_same_log_gives_the_same_clusters_however_it_is_batched() {
     let dedup = start(&ports).await;
     for i in 0..60u64 {
         let name = format!("i{i:02}");
-        upload(&dedup, &name, jpeg(i % 17, 55 + u8::try_from(i % 40).unwrap()))
-            .await
-            .unwrap();
+        upload(
+            &dedup,
+            &name,
+            jpeg(i % 17, 55 + u8::try_from(i % 40).unwrap()),
+        )
+        .await
+        .unwrap();
     }
     dedup.drain().await.unwrap();
     let together = partition(&dedup).await;
@@ -207,7 +211,11 @@ async fn clusters_are_listed_biggest_first_and_newest_first_page_by_page() {
     assert_eq!(members, ["p2-0", "p2-1", "p2-2", "p2-3", "p2-4"]);
     assert!(second.next.is_none());
     assert_eq!(
-        dedup.cluster(&id("p2-1"), None, 2).await.unwrap_err().code(),
+        dedup
+            .cluster(&id("p2-1"), None, 2)
+            .await
+            .unwrap_err()
+            .code(),
         "cluster_not_found"
     );
     dedup.shutdown().await;
