@@ -17,8 +17,8 @@ const JPEG_QUALITY: u8 = 85;
 const MODEL_SIDE: u32 = 224;
 const THUMBNAIL_SIDE: u32 = 256;
 
-/// Octaves of soft noise, each half as strong as the coarser one before it (a spectrum of 1/f),
-/// and some discs with hard edges.
+/// Octaves of soft noise of equal strength, which is the amplitude of 1/f that photographs have
+/// (Field 1987), and some discs with hard edges.
 fn photograph((width, height): (u32, u32)) -> RgbImage {
     let mut state = 12_345_u32;
     let mut random = move || {
@@ -26,17 +26,16 @@ fn photograph((width, height): (u32, u32)) -> RgbImage {
         (state >> 24) as u8
     };
     let mut sums = vec![0.0_f32; (width * height * 3) as usize];
-    let mut strength = 0.5;
-    for cells in [4, 8, 16, 32, 64, 128, 256] {
+    const OCTAVES: [u32; 7] = [4, 8, 16, 32, 64, 128, 256];
+    for cells in OCTAVES {
         let coarse = RgbImage::from_fn(cells, cells, |_, _| [random(), random(), random()]);
         let octave =
             coarse
                 .expect("a possible shape")
                 .resize_exact(width, height, Filter::Bilinear);
         for (sum, sample) in sums.iter_mut().zip(octave.data()) {
-            *sum += strength * f32::from(*sample);
+            *sum += f32::from(*sample) / OCTAVES.len() as f32;
         }
-        strength /= 2.0;
     }
     let discs: Vec<[u32; 6]> = (0..12)
         .map(|_| {

@@ -229,3 +229,84 @@ pub(crate) fn replay(
     }
     server.stop()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn decided(offset: u64, index: usize, number: u64) -> Decided {
+        let id = Workload::id(index);
+        Decided {
+            offset,
+            kind: "new_cluster".to_owned(),
+            canonical_id: id.clone(),
+            number: Some(number),
+            body: json!({"id": id, "number": number}),
+            id,
+        }
+    }
+
+    /// Runs [`decisions`] on three acknowledged images, none of them broken.
+    #[track_caller]
+    fn check_decisions(stream: &[Decided], is_fine: bool) {
+        let workload = Workload::new(1, 40);
+        let whole: Vec<usize> = (0..40).filter(|&i| !workload.is_broken(i)).collect();
+        assert_eq!(whole[..3], [0, 1, 2], "the test names the first three");
+        let mut checks = Checks::default();
+        decisions(&workload, &[true; 3], stream, &mut checks);
+        assert_eq!(checks.failed() == 0, is_fine);
+    }
+
+    #[test]
+    fn a_whole_stream_passes_and_every_breach_is_seen() {
+        let whole = [decided(0, 0, 0), decided(2, 1, 1), decided(5, 2, 2)];
+        check_decisions(&whole, true);
+        // Lost.
+        check_decisions(&whole[..2], false);
+        // Doubled.
+        let mut doubled = whole.to_vec();
+        doubled.push(decided(6, 2, 3));
+        check_decisions(&doubled, false);
+        // A number left out.
+        check_decisions(
+            &[decided(0, 0, 0), decided(2, 1, 1), decided(5, 2, 3)],
+            false,
+        );
+        // Out of order.
+        check_decisions(
+            &[decided(2, 0, 0), decided(0, 1, 1), decided(5, 2, 2)],
+            false,
+        );
+        // Never sent.
+        let mut stranger = whole.to_vec();
+        stranger[1].id = "stranger".to_owned();
+        check_decisions(&stranger, false);
+    }
+
+    #[test]
+    fn a_decision_that_was_read_must_stay_as_it_was() {
+        let earlier = [decided(0, 0, 0), decided(2, 1, 1)];
+        let run = |now: &[Decided]| {
+            let mut checks = Checks::default();
+            history(&earlier, now, &mut checks);
+            checks.failed()
+        };
+        assert_eq!(
+            run(&[decided(0, 0, 0), decided(2, 1, 1), decided(3, 2, 2)]),
+            0
+        );
+        assert_eq!(run(&[decided(0, 0, 0)]), 1);
+        assert_eq!(run(&[decided(0, 0, 0), decided(2, 1, 7)]), 1);
+    }
+
+    #[test]
+    fn the_partition_has_every_member_under_its_head() {
+        let mut joined = decided(1, 1, 1);
+        joined.canonical_id = Workload::id(0);
+        let clusters = partition(&[decided(0, 0, 0), joined]);
+        assert_eq!(clusters.len(), 1);
+        assert_eq!(clusters[&Workload::id(0)].len(), 2);
+    }
+}

@@ -168,9 +168,9 @@ impl Disturbed {
 
     fn run(&mut self, checks: &mut Checks) -> anyhow::Result<()> {
         for kill in 0..self.num_kills {
-            // Every fail point in turn, and a random moment after each turn.
-            let turn = kill % (self.points.len() + 1);
-            let target = self.points.get(turn).cloned();
+            // Every third kill is at a random moment, the others at each fail point in turn.
+            let turn = kill - kill / 3;
+            let target = (kill % 3 != 2).then(|| self.points[turn % self.points.len()].clone());
             self.round(kill, target.as_deref(), checks)
                 .with_context(|| {
                     format!("kill {kill}, at {}", target.as_deref().unwrap_or("random"))
@@ -299,7 +299,7 @@ impl Disturbed {
         for (name, kills) in &self.kills_by_point {
             report::line(&format!("{kills:>5} kills at {name}"));
         }
-        if arguments.kills > self.points.len() {
+        if arguments.kills >= 2 * self.points.len() {
             for name in &self.points {
                 let kills = self.kills_by_point.get(name).copied().unwrap_or(0);
                 let missed = self.not_reached.get(name).copied().unwrap_or(0);

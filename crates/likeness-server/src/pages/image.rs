@@ -144,6 +144,7 @@ fn facts(image: &ImageView) -> Markup {
                     (signature.pdq_quality) " of 100"
                     @if signature.pdq_quality < 50 { span.muted { " (says little)" } }
                 } }
+                div { dt { "Plain ground" } dd { (signature.flatness) " % of the edge" } }
                 div { dt { "Model" } dd { (given(&signature.model)) } }
             }
         }
@@ -175,6 +176,7 @@ fn why(explain: &ExplainView) -> Markup {
                             th.number scope="col" { "Cosine" }
                             th.number scope="col" title="Bits that differ, of 256" { "PDQ distance" }
                             th.number scope="col" { "PDQ quality" }
+                            th.number scope="col" title="Plain ground around both pictures; the more, the higher the cosine must be" { "Plain" }
                             th scope="col" { "Found" }
                         } }
                         tbody.gallery {
@@ -209,6 +211,7 @@ fn candidate_row(candidate: &CandidateView, threshold: f32) -> Markup {
             td.number { (format!("{:.3}", candidate.cosine)) }
             td.number { (candidate.pdq_distance) }
             td.number { (candidate.pdq_quality) }
+            td.number { (candidate.flat_percent) " %" }
             td.muted { (found) }
         }
     }
