@@ -51,7 +51,7 @@ impl Signature {
     /// Returns the embedding as bf16 numbers.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`](likeness_core::StoreError::Corrupt) if it has an odd number of bytes.
+    /// [`StoreError::Corrupt`] if it has an odd number of bytes.
     pub(super) fn bf16(&self) -> StoreResult<Vec<u16>> {
         bf16_of(&self.embedding)
     }
@@ -59,7 +59,7 @@ impl Signature {
     /// Returns the embedding as it is compared: rounded to bf16.
     ///
     /// # Errors
-    /// As [`bf16`](Signature::bf16).
+    /// [`StoreError::Corrupt`] if it has an odd number of bytes.
     pub fn query(&self) -> StoreResult<Vec<f32>> {
         Ok(bf16::decode(&self.bf16()?))
     }

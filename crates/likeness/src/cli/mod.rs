@@ -158,6 +158,10 @@ enum Command {
     Config(config::ConfigArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
+    /// List the points at which `LIKENESS_KILL_AT=NAME:COUNT` kills the process
+    #[cfg(feature = "failpoints")]
+    #[command(hide = true)]
+    Failpoints,
 }
 
 impl Command {
@@ -206,6 +210,10 @@ pub(crate) fn main() -> anyhow::Result<()> {
     match &cli.command {
         // These two must work whatever the configuration says.
         Command::Completions(args) => return completions::run(args, output),
+        #[cfg(feature = "failpoints")]
+        Command::Failpoints => {
+            return output.raw(&(likeness_core::fault::POINTS.join("\n") + "\n"));
+        }
         Command::Config(args) => {
             return config::run(args, global.config.as_deref(), &overrides, output);
         }
@@ -262,6 +270,8 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Models(command) => models::run(command, context).await,
         Command::Samples(command) => samples::run(command, context).await,
         Command::Config(_) | Command::Completions(_) => unreachable!("answered before"),
+        #[cfg(feature = "failpoints")]
+        Command::Failpoints => unreachable!("answered before"),
     }
 }
 
