@@ -19,6 +19,7 @@
 mod assign_stage;
 mod backlog;
 mod candidates_stage;
+mod clusters;
 mod config;
 mod health;
 mod live_index;

@@ -1,6 +1,5 @@
-//! Questions that change nothing.
+//! Questions about images and decisions; nothing is changed. Lists of clusters: `clusters.rs`.
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -8,7 +7,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use likeness_core::log::{Offset, ReadLimits};
 use likeness_core::objects::PutOutcome;
-use likeness_core::state::{Direction, Row, Scan, Table};
 use likeness_core::{ImageId, Sha256, StoreError};
 use likeness_vision::decode::decode as decode_image;
 use likeness_vision::thumbnail::thumbnail_jpeg;
@@ -17,29 +15,21 @@ use super::Dedup;
 use super::assign_stage::totals;
 use super::objects::{image_path, thumbnail_path};
 use super::pairs::{EXPLAINED, Known, Subject};
-use super::records::{
-    ClusterRecord, ExplainRecord, MemberRecord, ScoredCandidate, Signature, UploadEvent,
-};
+use super::records::{ClusterRecord, ExplainRecord, ScoredCandidate, Signature, UploadEvent};
 use super::rule::{Verdict, decide};
 use super::signature::SignatureError;
 use super::tables::{
-    CLUSTERS_BY_SIZE, CLUSTERS_BY_TIME, DECISIONS, MEMBERS, PARTITION, SHARD, SHARD_OF_MANY,
-    cluster_key, decode, descending_first, explain_key, signature_key, upload_key,
+    DECISIONS, PARTITION, cluster_key, decode, explain_key, signature_key, upload_key,
 };
 use super::upload::{decode_decision, digest};
 use super::view::{
-    CandidateSource, CandidateView, ClusterOrder, ClusterSummary, ClusterView, DecisionEvent,
-    DecisionKind, ExplainView, ImageStatus, ImageView, MatchView, MemberView, Overview, Page,
-    StageView,
+    CandidateSource, CandidateView, DecisionEvent, DecisionKind, ExplainView, ImageStatus,
+    ImageView, MatchView, Overview, StageView,
 };
 use crate::EngineError;
 
 /// Most entries on a page.
 const MAX_PAGE: usize = 500;
-/// Members shown of a cluster in a list.
-const SAMPLE: usize = 6;
-/// Clusters looked at for one page of a filtered list; then the page ends early, with a cursor.
-const MAX_SCANNED: usize = 5_000;
 /// JPEG quality of thumbnails.
 const THUMBNAIL_QUALITY: u8 = 82;
 
@@ -71,7 +61,7 @@ impl Dedup {
     /// Longest side of a thumbnail, in pixels.
     pub const THUMBNAIL_SIDE: u32 = 384;
 
-    async fn row<T: serde::de::DeserializeOwned>(
+    pub(super) async fn row<T: serde::de::DeserializeOwned>(
         &self,
         what: &'static str,
         key: &likeness_core::state::Key,
@@ -275,137 +265,6 @@ impl Dedup {
         })
     }
 
-    /// Lists clusters of at least `min_size` images. A page may be short, even empty, and still
-    /// have a cursor, when the filter passed over many.
-    ///
-    /// # Errors
-    /// [`EngineError::InvalidParameter`] for a limit or a cursor that is not one.
-    pub async fn clusters(
-        &self,
-        order: ClusterOrder,
-        min_size: u64,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<ClusterSummary>, EngineError> {
-        check_limit(limit)?;
-        let (table, shard) = match order {
-            ClusterOrder::Biggest => (CLUSTERS_BY_SIZE, SHARD),
-            ClusterOrder::Newest if min_size >= 2 => (CLUSTERS_BY_TIME, SHARD_OF_MANY),
-            ClusterOrder::Newest => (CLUSTERS_BY_TIME, SHARD),
-        };
-        let mut after = cursor.map(parse_cursor).transpose()?;
-        let mut items = Vec::with_capacity(limit);
-        let mut num_scanned = 0;
-        loop {
-            let page = limit + 1;
-            let rows = self.scan(table, shard, after.clone(), page).await?;
-            let is_last_page = rows.len() < page;
-            for row in rows {
-                if items.len() == limit || num_scanned >= MAX_SCANNED {
-                    return Ok(page_of(items, after));
-                }
-                num_scanned += 1;
-                let too_small = descending_first(&row.sort).is_some_and(|size| size < min_size);
-                if order == ClusterOrder::Biggest && too_small {
-                    return Ok(page_of(items, None));
-                }
-                let head = ImageId::new(String::from_utf8_lossy(&row.value))?;
-                if let Some(summary) = self.summary(&head, min_size).await? {
-                    items.push(summary);
-                }
-                after = Some(row.sort);
-            }
-            if is_last_page {
-                return Ok(page_of(items, None));
-            }
-        }
-    }
-
-    async fn scan(
-        &self,
-        table: Table,
-        partition: &[u8],
-        after: Option<Bytes>,
-        limit: usize,
-    ) -> Result<Vec<Row>, EngineError> {
-        let scan = Scan {
-            table,
-            partition: Bytes::copy_from_slice(partition),
-            lower: after.map_or(Bound::Unbounded, Bound::Excluded),
-            upper: Bound::Unbounded,
-            direction: Direction::Ascending,
-            limit,
-        };
-        Ok(self.ports.state.scan(scan).await?)
-    }
-
-    /// Returns a cluster for a list; nothing if it is smaller than wanted, or if its row in the
-    /// list was read while the cluster was moving.
-    async fn summary(
-        &self,
-        head: &ImageId,
-        min_size: u64,
-    ) -> Result<Option<ClusterSummary>, EngineError> {
-        let cluster: Option<ClusterRecord> = self.row("clusters", &cluster_key(head)).await?;
-        let Some(cluster) = cluster.filter(|cluster| cluster.size >= min_size) else {
-            return Ok(None);
-        };
-        let sample = self
-            .scan(MEMBERS, head.as_bytes(), None, SAMPLE)
-            .await?
-            .iter()
-            .map(|row| {
-                Ok(decode::<MemberRecord>("members", &row.value)?
-                    .id
-                    .to_string())
-            })
-            .collect::<Result<_, EngineError>>()?;
-        Ok(Some(ClusterSummary {
-            head: head.to_string(),
-            size: cluster.size,
-            created_ms: cluster.created.0,
-            updated_ms: cluster.updated.0,
-            sample,
-        }))
-    }
-
-    /// Returns a cluster with a page of its members, in the order of joining.
-    ///
-    /// # Errors
-    /// [`EngineError::ClusterNotFound`] if `head` is not the head of a cluster;
-    /// [`EngineError::InvalidParameter`] for a limit or a cursor that is not one.
-    pub async fn cluster(
-        &self,
-        head: &ImageId,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> Result<ClusterView, EngineError> {
-        check_limit(limit)?;
-        let after = cursor.map(parse_cursor).transpose()?;
-        let cluster: ClusterRecord = self
-            .row("clusters", &cluster_key(head))
-            .await?
-            .ok_or_else(|| EngineError::ClusterNotFound(head.clone()))?;
-        let mut rows = self
-            .scan(MEMBERS, head.as_bytes(), after, limit + 1)
-            .await?;
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| has_more).map(|row| hex(&row.sort));
-        let members = rows
-            .iter()
-            .map(|row| Ok(member_view(decode("members", &row.value)?)))
-            .collect::<Result<_, EngineError>>()?;
-        Ok(ClusterView {
-            head: head.to_string(),
-            size: cluster.size,
-            created_ms: cluster.created.0,
-            updated_ms: cluster.updated.0,
-            members,
-            next,
-        })
-    }
-
     /// Returns counts and rates.
     ///
     /// # Errors
@@ -546,28 +405,7 @@ fn candidate_views(scored: &[ScoredCandidate]) -> Vec<CandidateView> {
         .collect()
 }
 
-fn member_view(member: MemberRecord) -> MemberView {
-    MemberView {
-        id: member.id.to_string(),
-        name: member.name,
-        score: member.score,
-        exact_copy: member.exact_copy,
-        joined_ms: member.joined.0,
-        width: member.width,
-        height: member.height,
-        num_bytes: member.num_bytes,
-        format: member.format.as_str().to_owned(),
-    }
-}
-
-fn page_of<T>(items: Vec<T>, after: Option<Bytes>) -> Page<T> {
-    Page {
-        items,
-        next: after.map(|sort| hex(&sort)),
-    }
-}
-
-fn check_limit(limit: usize) -> Result<(), EngineError> {
+pub(super) fn check_limit(limit: usize) -> Result<(), EngineError> {
     if (1..=MAX_PAGE).contains(&limit) {
         return Ok(());
     }
@@ -577,50 +415,9 @@ fn check_limit(limit: usize) -> Result<(), EngineError> {
     })
 }
 
-/// A cursor is the sort key of the last row given out, in hex.
-fn hex(sort: &[u8]) -> String {
-    use std::fmt::Write;
-    sort.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
-}
-
-fn parse_cursor(text: &str) -> Result<Bytes, EngineError> {
-    let digits = text.as_bytes();
-    let is_cursor = matches!(digits.len(), 16 | 32) && digits.iter().all(u8::is_ascii_hexdigit);
-    if !is_cursor {
-        return Err(EngineError::InvalidParameter {
-            name: "cursor",
-            reason: "must be the `next` of the page before".to_owned(),
-        });
-    }
-    let value = |digit: u8| (digit as char).to_digit(16).map_or(0, |value| value as u8);
-    Ok(digits
-        .chunks_exact(2)
-        .map(|pair| value(pair[0]) << 4 | value(pair[1]))
-        .collect::<Vec<_>>()
-        .into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cursors_read_back_and_nothing_else_is_one() {
-        let sort = Bytes::from_static(&[0, 1, 0xfe, 0xff, 9, 8, 7, 6]);
-        assert_eq!(parse_cursor(&hex(&sort)).unwrap(), sort);
-        for bad in [
-            "",
-            "00",
-            "zz00000000000000",
-            "0001fe ff09080706",
-            "é001feff0908070",
-        ] {
-            assert!(parse_cursor(bad).is_err(), "{bad:?}");
-        }
-    }
 
     #[test]
     fn limits_are_checked() {
