@@ -5,6 +5,7 @@
 //! breach exits with a status other than zero. Nothing here links against likeness: the harnesses know
 //! it by its binary, its files and its HTTP interface only.
 
+mod bench;
 mod browser;
 mod crash;
 mod deny;
@@ -56,6 +57,8 @@ enum Command {
     Rest(rest::Arguments),
     /// Drive the pages in a real browser
     Browser,
+    /// Measure likeness side by side with its peers
+    Bench(bench::Arguments),
     /// Check licences and duplicate dependencies against `deny.toml`
     Deny,
 }
@@ -79,6 +82,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Hostile(arguments) => report::figures(&hostile::run(&arguments)?),
         Command::Fuzz(arguments) => report::figures(&fuzz::run(&arguments)?),
         Command::Rest(arguments) => report::figures(&rest::run(&arguments)?),
+        Command::Bench(arguments) => report::figures(&bench::run(&arguments)?),
         Command::Browser => report::figures(&browser::run()?),
         Command::Deny => report::figures(&deny::run()?),
     }

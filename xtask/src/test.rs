@@ -3,6 +3,7 @@
 //! A failed section does not stop the others. The last line is `N passed, N failed`, the one before
 //! it the same as JSON with the time of each section.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -263,12 +264,12 @@ fn demo() -> anyhow::Result<Value> {
     let binary = workspace::build_likeness()?;
     let models = workspace::models(&binary)?;
     let temporary = tempfile::tempdir().context("making a folder")?;
-    let mut command = std::process::Command::new(binary);
+    let mut command = std::process::Command::new(&binary);
     command
         .args(["demo", "--exit", "--json", "--images", DEMO_IMAGES])
         .args(["--port", "0", "--data-dir"])
         .arg(temporary.path().join("demo"))
-        .env("LIKENESS_MODELS", models);
+        .env("LIKENESS_MODELS", &models);
     let output = process::output(command, DEMO_LIMIT)?;
     if !output.success {
         bail!("the demo ended with {:?}: {}", output.code, output.stderr);
@@ -280,7 +281,31 @@ fn demo() -> anyhow::Result<Value> {
     {
         bail!("the demo's summary has no images or no clusters: {summary}");
     }
-    Ok(summary)
+    let candidates = candidates(&binary, &models, &temporary.path().join("demo/samples"))?;
+    Ok(json!({"demo": summary, "candidates": candidates}))
+}
+
+/// Recall of the index's candidates on the demo's photos, among few strangers.
+fn candidates(binary: &Path, models: &Path, samples: &Path) -> anyhow::Result<Value> {
+    let mut command = std::process::Command::new(binary);
+    command.args(["eval", "candidates"]);
+    for set in ["nature", "wallpapers-16", "wallpapers-20"] {
+        command.arg("--photos").arg(samples.join(set));
+    }
+    command
+        .args(["--limit", "12", "--distractors", "20000"])
+        .args(["--require", "0.99", "--json"])
+        .env("LIKENESS_MODELS", models);
+    let output = process::output(command, DEMO_LIMIT)?;
+    if !output.success {
+        bail!(
+            "the evaluation of candidates ended with {:?}: {}",
+            output.code,
+            output.stderr
+        );
+    }
+    let last = output.stdout.trim().lines().last().unwrap_or_default();
+    serde_json::from_str(last).context("reading the figures of the evaluation")
 }
 
 #[cfg(test)]

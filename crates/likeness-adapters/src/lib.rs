@@ -5,6 +5,7 @@
 //! | log, state, steps | [`MemoryStore`] | [`EmbeddedStore`]: one RocksDB database for all three |
 //! | objects | [`MemoryObjectStore`] | [`FolderObjectStore`] |
 //! | catalog | [`MemoryCatalog`] | [`SqliteCatalog`] |
+//! | exact vectors of the index | `MemoryVectors` of `likeness-index` | [`open_vector_file`]: a mapped file |
 //!
 //! Every implementation runs the suite of its port in `likeness_core::testsuite`. Nothing here
 //! knows what the stored values mean.
@@ -23,6 +24,8 @@ mod rocksdb;
 mod sql;
 #[cfg(feature = "embedded")]
 mod sqlite;
+#[cfg(feature = "embedded")]
+mod vector_file;
 
 pub use memory::{MemoryCatalog, MemoryObjectStore, MemoryStore};
 
@@ -31,4 +34,5 @@ pub use {
     folder::{FolderConfig, FolderObjectStore, open_folder},
     rocksdb::{EmbeddedConfig, EmbeddedStore, SyncPolicy, open_embedded},
     sqlite::{SqliteCatalog, SqliteConfig, open_sqlite},
+    vector_file::{VectorFileConfig, open_vector_file},
 };

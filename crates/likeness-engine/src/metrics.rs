@@ -29,6 +29,16 @@ pub const CANDIDATES_PER_IMAGE: &str = "likeness_dedup_candidates_per_image";
 pub const INDEX_IMAGES: &str = "likeness_index_images";
 /// Memory of the index.
 pub const INDEX_BYTES: &str = "likeness_index_bytes";
+/// Cells that a search looks into.
+pub const INDEX_PROBES: &str = "likeness_index_probes";
+/// Searches that were answered again by looking at everything.
+pub const INDEX_AUDITED: &str = "likeness_index_audited_searches";
+/// Recall@10 of the latest audited searches.
+pub const INDEX_RECALL: &str = "likeness_index_recall_ratio";
+/// Lower end of the recall's 95 % interval.
+pub const INDEX_RECALL_LOW: &str = "likeness_index_recall_low_ratio";
+/// Upper end of the recall's 95 % interval.
+pub const INDEX_RECALL_HIGH: &str = "likeness_index_recall_high_ratio";
 
 /// Describes every metric to the recorder. Call once, after the recorder is installed.
 pub fn describe() {
@@ -59,6 +69,14 @@ pub fn describe() {
     );
     describe_gauge!(INDEX_IMAGES, "Images in the index");
     describe_gauge!(INDEX_BYTES, Unit::Bytes, "Memory of the index");
+    describe_gauge!(INDEX_PROBES, "Cells that a search looks into");
+    describe_gauge!(
+        INDEX_AUDITED,
+        "Searches that were answered again by looking at everything"
+    );
+    describe_gauge!(INDEX_RECALL, "Recall@10 of the latest audited searches");
+    describe_gauge!(INDEX_RECALL_LOW, "Lower end of the recall's 95 % interval");
+    describe_gauge!(INDEX_RECALL_HIGH, "Upper end of the recall's 95 % interval");
 }
 
 /// Counts events and tells their rate over the last minute.

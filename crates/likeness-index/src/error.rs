@@ -1,4 +1,4 @@
-//! Errors of the index. None of them is cured by a retry: the caller's data is at fault.
+//! Errors of the index. None of them is cured by a retry: the data is at fault.
 
 /// Why an index refused a vector or a query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,4 +20,25 @@ pub enum IndexError {
     /// The vector is zero, infinite or not a number, so it has no direction to compare.
     #[error("vector has no direction: its length is zero or not finite")]
     NoDirection,
+    /// 2³² vectors are in the index.
+    #[error("the index is full: it holds 2^32 vectors")]
+    Full,
+    /// Stored rows contradict each other or are cut off.
+    #[error("index rows are corrupt: {reason}")]
+    Corrupt {
+        /// Which row, and what is wrong with it.
+        reason: String,
+    },
+    /// Stored rows are of another kind of index, another version, or other parameters.
+    #[error("index rows do not belong here: {reason}")]
+    Foreign {
+        /// What they are.
+        reason: String,
+    },
+    /// There is no room for the exact vector, on disk for example.
+    #[error("cannot store the vector: {reason}")]
+    Storage {
+        /// What the store said.
+        reason: String,
+    },
 }

@@ -282,7 +282,7 @@ impl ExactIndex {
 }
 
 /// Returns the vector scaled to length 1, and 1/length.
-fn normalise(mut vector: Vec<f32>) -> Result<(Vec<f32>, f32), IndexError> {
+pub(crate) fn normalise(mut vector: Vec<f32>) -> Result<(Vec<f32>, f32), IndexError> {
     // In f64, because squares of large components leave the range of f32.
     let squares: f64 = vector
         .iter()

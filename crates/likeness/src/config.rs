@@ -78,6 +78,12 @@ pub(crate) struct DedupSection {
     pub(crate) stage_concurrency: usize,
     pub(crate) max_commit: usize,
     pub(crate) max_candidates: usize,
+    pub(crate) index_probes: usize,
+    pub(crate) index_epsilon: f32,
+    pub(crate) audit_every: u64,
+    pub(crate) wanted_recall: f64,
+    pub(crate) max_probes: usize,
+    pub(crate) exact_below: u64,
     pub(crate) max_pending: u64,
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
@@ -163,6 +169,18 @@ impl Config {
                 "`dedup.threshold` must lie in 0..=1, got `{threshold}`"
             ));
         }
+        let epsilon = self.dedup.index_epsilon;
+        if !(0.0..=10.0).contains(&epsilon) {
+            return Err(format!(
+                "`dedup.index_epsilon` must lie in 0..=10, got `{epsilon}`"
+            ));
+        }
+        let wanted = self.dedup.wanted_recall;
+        if !(0.0..=1.0).contains(&wanted) {
+            return Err(format!(
+                "`dedup.wanted_recall` must lie in 0..=1, got `{wanted}`"
+            ));
+        }
         if self.models.embedder.is_empty() {
             return Err("`models.embedder` must name a model".to_owned());
         }
@@ -171,6 +189,8 @@ impl Config {
             ("models.queue", self.models.queue == 0),
             ("dedup.max_commit", self.dedup.max_commit == 0),
             ("dedup.max_candidates", self.dedup.max_candidates == 0),
+            ("dedup.index_probes", self.dedup.index_probes == 0),
+            ("dedup.exact_below", self.dedup.exact_below == 0),
             ("dedup.max_pending", self.dedup.max_pending == 0),
         ] {
             if is_zero {
@@ -198,6 +218,12 @@ impl Config {
             stage_concurrency: or_default(section.stage_concurrency, 4 * cpu_threads),
             max_commit: section.max_commit,
             max_candidates: section.max_candidates,
+            index_probes: section.index_probes,
+            index_epsilon: section.index_epsilon,
+            audit_every: section.audit_every,
+            wanted_recall: section.wanted_recall,
+            max_probes: section.max_probes,
+            exact_below: section.exact_below,
             max_pending: section.max_pending,
             max_bytes_in_flight: section.max_bytes_in_flight.0,
             threshold: (section.threshold > 0.0).then_some(section.threshold),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use likeness_adapters::{
     EmbeddedConfig, EmbeddedStore, FolderConfig, MemoryCatalog, MemoryObjectStore, MemoryStore,
-    SqliteConfig, open_embedded, open_folder, open_sqlite,
+    SqliteConfig, VectorFileConfig, open_embedded, open_folder, open_sqlite, open_vector_file,
 };
 use likeness_core::StoreResult;
 use likeness_core::objects::ObjectStore;
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{Dedup, Ports};
+use likeness_index::OpenedVectors;
 use likeness_vision::models::manifest::{Manifest, ModelKind};
 use likeness_vision::models::store::{ModelStore, StoreError as ModelStoreError, StoredModel};
 use likeness_vision::runtime::onnx::{OnnxEmbedder, OnnxRuntime};
@@ -30,7 +31,8 @@ pub(crate) async fn open(context: &Context) -> anyhow::Result<Arc<Dedup>> {
     // Models first: without them nothing should be created.
     let models = load_models(context).await?;
     let ports = embedded_ports(&context.data_dir, &context.config.stores).await?;
-    start(context, ports, models).await
+    let vectors = vector_file(&context.data_dir, &models).await?;
+    start(context, ports, vectors, models).await
 }
 
 /// Opens stores in memory, for what is not to be kept. The object store is returned as well, so
@@ -51,7 +53,8 @@ pub(crate) async fn open_in_memory(
         objects: objects.clone(),
         catalog: Arc::new(MemoryCatalog::new()),
     };
-    Ok((start(context, ports, models).await?, objects))
+    let vectors = OpenedVectors::memory(models.spec().dim);
+    Ok((start(context, ports, vectors, models).await?, objects))
 }
 
 /// Opens embedded stores in a folder of their own, with models that are loaded already.
@@ -64,17 +67,19 @@ pub(crate) async fn open_at(
     models: Arc<ModelPool>,
 ) -> anyhow::Result<Arc<Dedup>> {
     let ports = embedded_ports(folder, &context.config.stores).await?;
-    start(context, ports, models).await
+    let vectors = vector_file(folder, &models).await?;
+    start(context, ports, vectors, models).await
 }
 
 async fn start(
     context: &Context,
     ports: Ports,
+    vectors: OpenedVectors,
     models: Arc<ModelPool>,
 ) -> anyhow::Result<Arc<Dedup>> {
     let scorer = load_scorer(&context.config.dedup.scorer)?;
     let config = context.config.dedup_config();
-    Dedup::start(ports, models, scorer, config)
+    Dedup::start(ports, vectors, models, scorer, config)
         .await
         .context("cannot start near-duplicate detection")
 }
@@ -84,6 +89,7 @@ async fn start(
 /// store/         log and state, one RocksDB
 /// objects/       images, thumbnails
 /// catalog.sqlite generations, leases
+/// index/         exact vectors of the index, by `vector_file`
 /// ```
 async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Result<Ports> {
     let cannot_open = || format!("cannot open the data directory `{}`", data_dir.display());
@@ -108,6 +114,18 @@ async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Resul
         objects,
         catalog,
     })
+}
+
+/// Opens the file of exact vectors.
+///
+/// # Errors
+/// If it cannot be read, or is of another model.
+async fn vector_file(data_dir: &Path, models: &ModelPool) -> anyhow::Result<OpenedVectors> {
+    let config = VectorFileConfig {
+        path: data_dir.join("index/vectors.bin"),
+        dim: models.spec().dim,
+    };
+    Ok(tokio::task::spawn_blocking(move || open_vector_file(&config)).await??)
 }
 
 /// Opens log and state. RocksDB may have to read its write-ahead log first.

@@ -17,7 +17,7 @@ use likeness_core::{Generation, ImageId, ImageNumber, StoreError, Timestamp, fau
 
 use super::backlog::Backlog;
 use super::candidates_stage::subject;
-use super::live_index::LiveIndex;
+use super::live_index::{LiveIndex, Recent};
 use super::pairs::{Batch, Known, PairScorer, Subject, keep_relevant, sort_best_first};
 use super::records::{
     ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
@@ -91,13 +91,12 @@ impl Stage for AssignStage {
             }
             self.decide(item, &mut changes).await?;
         }
-        let (decisions, records, step) = changes.finish(position);
+        let (decisions, records, mut step) = changes.finish(position);
+        step.writes.extend(self.index.stage(&records)?);
         fault::point("assign.before_commit");
         self.steps.commit(step, Durability::Process).await?;
         fault::point("assign.after_commit");
-        for (number, record) in &records {
-            self.index.insert(*number, record)?;
-        }
+        self.index.committed(&records)?;
         fault::point("assign.after_index");
         self.report(&decisions, num_items);
         Ok(())
@@ -134,6 +133,7 @@ impl AssignStage {
         scored.truncate(super::pairs::EXPLAINED);
         let explain = Explained {
             num_indexed: event.num_indexed,
+            is_exact: event.is_exact,
             num_candidates: event.num_candidates,
             num_recent: u32::try_from(num_recent).unwrap_or(u32::MAX),
             num_scored: event.num_scored + u32::try_from(num_assessed).unwrap_or(u32::MAX),
@@ -157,7 +157,7 @@ impl AssignStage {
             .search_since(&subject.query, since, self.limit, floor)?;
         let in_batch = batch
             .index
-            .search_since(&subject.query, 0, self.limit, floor)?;
+            .search_since(&subject.query, 0, self.limit, floor, 0)?;
         Ok(committed
             .into_iter()
             .chain(in_batch)
@@ -190,6 +190,7 @@ impl AssignStage {
 #[derive(Debug)]
 struct Explained {
     num_indexed: u64,
+    is_exact: bool,
     num_candidates: u32,
     num_recent: u32,
     num_scored: u32,
@@ -213,12 +214,12 @@ impl Changes {
         let totals = totals(stage.state.as_ref()).await?;
         stage
             .index
-            .catch_up(stage.state.as_ref(), totals.images)
+            .settle(stage.state.as_ref(), totals.images)
             .await?;
         Ok(Self {
             batch: Batch {
                 records: HashMap::new(),
-                index: LiveIndex::new(stage.dim, stage.limit),
+                index: Recent::new(stage.dim, stage.limit, u64::MAX),
             },
             clusters: HashMap::new(),
             totals,
@@ -299,6 +300,7 @@ impl Changes {
             scorer: stage.scorer.scorer().id(),
             model: stage.model.clone(),
             num_indexed: explained.num_indexed,
+            is_exact: explained.is_exact,
             num_candidates: explained.num_candidates,
             num_recent: explained.num_recent,
             num_scored: explained.num_scored,
@@ -310,7 +312,7 @@ impl Changes {
             Write::Put(member_key(&head, number), encode(&member)),
             Write::Put(explain_key(&upload.id), encode(&explain)),
         ]);
-        self.batch.index.insert(number, &record)?;
+        self.batch.index.insert(number, &record.bf16()?)?;
         self.batch.records.insert(number, record);
         let decision = Decision {
             id: upload.id.to_string(),

@@ -7,8 +7,9 @@ use likeness_core::log::{Record, Topic};
 use likeness_core::state::StateStore;
 use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
 use likeness_core::{StoreError, fault};
+use tracing::warn;
 
-use super::live_index::LiveIndex;
+use super::live_index::{Found, LiveIndex};
 use super::pairs::{EXPLAINED, Subject};
 use super::records::{CandidatesEvent, Signature, SignatureEvent, UploadEvent};
 use super::stage::Stage;
@@ -47,21 +48,27 @@ impl Stage for CandidatesStage {
                 upload,
                 rejection,
                 num_indexed: 0,
+                is_exact: true,
                 candidates: Vec::new(),
             });
         }
         let subject = subject(self.state.as_ref(), &upload).await?;
         let (index, limit, floor) = (Arc::clone(&self.index), self.limit, self.floor);
+        let query = subject.query.clone();
         let found = self
             .cpu
-            .run(move || index.search(&subject.query, limit, floor, EXPLAINED))
+            .run(move || index.search(&query, limit, floor, EXPLAINED))
             .await
             .map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
+        if found.is_due {
+            self.audit(subject.query, &found);
+        }
         metrics::histogram!(CANDIDATES_PER_IMAGE).record(found.candidates.len() as f64);
         Ok(CandidatesEvent {
             upload,
             rejection: None,
             num_indexed: found.num_indexed,
+            is_exact: found.is_exact,
             candidates: found.candidates,
         })
     }
@@ -88,6 +95,19 @@ impl Stage for CandidatesStage {
         self.steps.commit(step, Durability::Process).await?;
         fault::point("candidates.after_commit");
         Ok(())
+    }
+}
+
+impl CandidatesStage {
+    /// Has a search looked at again, on a thread that otherwise idles: no image waits for it.
+    fn audit(&self, query: Vec<f32>, found: &Found) {
+        let index = Arc::clone(&self.index);
+        let (num_indexed, candidates) = (found.num_indexed, found.candidates.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = index.audit(&query, num_indexed, &candidates) {
+                warn!(%error, "cannot audit a search");
+            }
+        });
     }
 }
 

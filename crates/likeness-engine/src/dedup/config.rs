@@ -16,6 +16,20 @@ pub struct DedupConfig {
     pub max_commit: usize,
     /// Candidates kept per image.
     pub max_candidates: usize,
+    /// Cells of the index that a search looks into.
+    pub index_probes: usize,
+    /// One in so many searches of the index is answered again exactly, for its live recall. 0: none.
+    pub audit_every: u64,
+    /// Recall@10 that is wanted: probes go up while the live recall is below it beyond doubt. 0: they stay.
+    pub wanted_recall: f64,
+    /// Most probes, see `wanted_recall`.
+    pub max_probes: usize,
+    /// ε₀: an image is ruled out by its code if its estimated distance is so many standard deviations of
+    /// the estimate's error too large.
+    pub index_epsilon: f32,
+    /// Images up to which every one is looked at, and the latest that are looked at again before a
+    /// decision; beyond it the index is asked.
+    pub exact_below: u64,
     /// Uploads stored and not decided; beyond it uploads are refused with `overloaded`.
     pub max_pending: u64,
     /// Bytes of uploads that are being received or stored; beyond it uploads are refused with
@@ -36,6 +50,12 @@ impl Default for DedupConfig {
             stage_concurrency: 4 * cpu_threads,
             max_commit: 64,
             max_candidates: 2_000,
+            index_probes: 512,
+            audit_every: 1_000,
+            wanted_recall: 0.0,
+            max_probes: 4_096,
+            index_epsilon: 3.0,
+            exact_below: 16_384,
             max_pending: 20_000,
             max_bytes_in_flight: 256 << 20,
             threshold: None,

@@ -1,24 +1,77 @@
-//! The index of decided images, in memory, rebuilt from `numbers` when the process starts.
+//! The index of decided images: in memory, with its rows in the state store.
+//!
+//! The assign stage is its one writer. It puts the images of a batch into the index, writes the rows
+//! that this changes in the batch's own commit, and then tells the index that they are committed; until
+//! then no search returns them. A commit whose outcome is unknown makes the index read its rows again.
+//! Exact vectors are in a store of their own and are read only to compare the best.
+//!
+//! The latest images are kept in [`Recent`] as well, which looks at all of them: a corpus that fits into
+//! it is searched exactly.
+
+mod audit;
+mod recent;
+mod rows;
 
 use std::ops::Bound;
 use std::sync::RwLock;
+use std::time::Instant;
 
 use bytes::Bytes;
-use likeness_core::state::{Direction, Scan, StateStore};
+use likeness_core::state::{Direction, Scan, StateStore, Write};
 use likeness_core::{ImageNumber, StoreError, StoreResult};
-use likeness_index::{ExactIndex, ExactParams, IndexError};
+use likeness_index::{Accuracy, Cells, CellsParams, Filter, OpenedVectors, SearchParams};
+use tracing::{info, warn};
 
 use super::records::{Candidate, NumberRecord};
 use super::tables::{NUMBERS, NUMBERS_PER_BLOCK, decode, number_block};
+pub(super) use audit::AuditConfig;
+use audit::Auditor;
+pub(super) use recent::Recent;
+pub(super) use rows::corrupt;
+use rows::{Index, Loaded};
 
 /// Seed of the index's rotation. Part of a generation's parameters.
 pub(super) const ROTATION_SEED: u64 = 0x6c69_6b65_6e65_7373;
 
+/// Records of one read.
+const PAGE: usize = 1024;
+
+/// How the index is searched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IndexConfig {
+    /// Components of an embedding.
+    pub dim: usize,
+    /// Candidates of an image at most.
+    pub max_candidates: usize,
+    /// Cells that a search looks into.
+    pub probes: usize,
+    /// ε₀ of the bound by which codes rule images out.
+    pub epsilon: f32,
+    /// Latest images that are searched exactly.
+    pub exact_below: u64,
+    /// How the recall is watched.
+    pub audit: AuditConfig,
+}
+
 /// Decided images by their embeddings. Many readers; the assign stage is the one writer.
 #[derive(Debug)]
 pub(super) struct LiveIndex {
-    // Held for one search or one batch of inserts, both well under a millisecond per image.
-    inner: RwLock<ExactIndex>,
+    config: IndexConfig,
+    auditor: Auditor,
+    // Held for one search or one insertion, both well under a millisecond but for the insertion that
+    // makes a new cell, which takes a few.
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Absent only while its rows are read again.
+    cells: Option<Index>,
+    recent: Recent,
+    /// Numbers below this are committed.
+    committed: u64,
+    /// The index holds what may never have been committed.
+    is_stale: bool,
 }
 
 /// What a search found.
@@ -26,65 +79,200 @@ pub(super) struct LiveIndex {
 pub(super) struct Found {
     /// Images in the index: those with a number below this one were looked at.
     pub num_indexed: u64,
+    /// Whether every one of them was.
+    pub is_exact: bool,
+    /// Whether this search is one to [`audit`](LiveIndex::audit).
+    pub is_due: bool,
     /// The best, best first.
     pub candidates: Vec<Candidate>,
 }
 
+/// Numbers from one up to another.
+#[derive(Debug)]
+struct Span(std::ops::Range<u64>);
+
+impl Filter for Span {
+    fn contains(&self, number: u64) -> bool {
+        self.0.contains(&number)
+    }
+}
+
 impl LiveIndex {
-    /// Returns an index without images.
-    pub(super) fn new(dim: usize, rerank: usize) -> Self {
-        Self {
-            inner: RwLock::new(ExactIndex::new(ExactParams {
-                dim,
-                rotation_seed: ROTATION_SEED,
-                rerank,
-            })),
+    /// Reads the index of the first `num_images` images, or makes it anew from their records.
+    ///
+    /// # Errors
+    /// If the store fails, or a record is missing.
+    pub(super) async fn open(
+        state: &dyn StateStore,
+        vectors: OpenedVectors,
+        config: IndexConfig,
+        num_images: u64,
+    ) -> StoreResult<Self> {
+        let index = Self {
+            config,
+            auditor: Auditor::new(config.audit, config.probes),
+            inner: RwLock::new(Inner {
+                cells: None,
+                recent: Recent::new(config.dim, config.max_candidates, config.exact_below),
+                committed: 0,
+                is_stale: false,
+            }),
+        };
+        index.load(state, vectors, num_images).await?;
+        Ok(index)
+    }
+
+    fn params(&self) -> CellsParams {
+        CellsParams {
+            rotation_seed: ROTATION_SEED,
+            ..CellsParams::new(self.config.dim)
         }
     }
 
-    /// Loads the numbers below `end` that the index does not hold yet.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if one is missing: the rows are written with the totals that `end`
-    /// comes from.
-    pub(super) async fn catch_up(&self, state: &dyn StateStore, end: u64) -> StoreResult<()> {
-        const PAGE: usize = 1024;
-        let mut next = self.size().0;
-        while next < end {
-            let rows = state
-                .scan(Scan {
-                    table: NUMBERS,
-                    partition: number_block(next / NUMBERS_PER_BLOCK),
-                    lower: Bound::Included(Bytes::copy_from_slice(&next.to_be_bytes())),
-                    upper: Bound::Excluded(Bytes::copy_from_slice(&end.to_be_bytes())),
-                    direction: Direction::Ascending,
-                    limit: PAGE,
-                })
-                .await?;
-            if rows.is_empty() {
-                return Err(missing(next));
+    async fn load(
+        &self,
+        state: &dyn StateStore,
+        opened: OpenedVectors,
+        num_images: u64,
+    ) -> StoreResult<()> {
+        let OpenedVectors { vectors, is_intact } = opened;
+        let cells = match rows::load(state, self.params(), vectors).await? {
+            Loaded::Index(cells) if cells.len() as u64 == num_images => {
+                self.restore_vectors(state, *cells, is_intact, num_images)
+                    .await?
             }
-            for row in &rows {
-                if row.sort.as_ref() != next.to_be_bytes() {
-                    return Err(missing(next));
+            Loaded::Index(cells) => {
+                warn!(
+                    found = cells.len(),
+                    expected = num_images,
+                    "the index does not hold all images; making it anew"
+                );
+                self.rebuild(state, cells.into_vectors(), num_images)
+                    .await?
+            }
+            Loaded::Nothing(vectors, error) => {
+                if let Some(error) = error {
+                    warn!(%error, "the index cannot be read; making it anew");
                 }
-                let record: NumberRecord = decode("numbers", &row.value)?;
-                self.insert(ImageNumber(next), &record)?;
-                next += 1;
+                self.rebuild(state, vectors, num_images).await?
             }
-        }
+        };
+        let begin = Recent::first_of(num_images, self.config.exact_below);
+        self.write().recent.restart(begin);
+        each_record(state, begin..num_images, |number, record| {
+            self.write().recent.insert(number, &record.bf16()?)
+        })
+        .await?;
+        let mut inner = self.write();
+        inner.cells = Some(cells);
+        inner.committed = num_images;
+        inner.is_stale = false;
         Ok(())
     }
 
-    /// Adds a decided image.
+    /// Writes exact vectors again, if they were lost.
+    async fn restore_vectors(
+        &self,
+        state: &dyn StateStore,
+        mut cells: Index,
+        is_intact: bool,
+        num_images: u64,
+    ) -> StoreResult<Index> {
+        if is_intact && cells.has_all_vectors() {
+            return Ok(cells);
+        }
+        info!(images = num_images, "writing the file of vectors again");
+        each_record(state, 0..num_images, |number, record| {
+            cells
+                .restore_vector(number.0, &record.bf16()?)
+                .map_err(|error| corrupt(&error))
+        })
+        .await?;
+        cells.confirm_vectors();
+        Ok(cells)
+    }
+
+    /// Makes the index from the records of images, and writes its rows.
+    async fn rebuild(
+        &self,
+        state: &dyn StateStore,
+        vectors: Box<dyn likeness_index::Vectors>,
+        num_images: u64,
+    ) -> StoreResult<Index> {
+        let started = Instant::now();
+        rows::clear(state).await?;
+        let mut cells = Cells::with_vectors(self.params(), vectors);
+        each_record(state, 0..num_images, |number, record| {
+            cells
+                .insert(number.0, &record.bf16()?)
+                .map_err(|error| corrupt(&error))
+        })
+        .await?;
+        cells.confirm_vectors();
+        cells.track_changes();
+        rows::write_all(state, cells.changes()).await?;
+        if num_images > 0 {
+            info!(images = num_images, elapsed = ?started.elapsed(), "index made anew");
+        }
+        Ok(cells)
+    }
+
+    /// Makes sure that the index holds exactly the first `num_images` images.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if its embedding is not one of this index's model.
-    pub(super) fn insert(&self, number: ImageNumber, record: &NumberRecord) -> StoreResult<()> {
-        let vector = record.bf16()?;
-        self.write()
-            .insert(number.0, &vector)
-            .map_err(|error| corrupt(&error))
+    /// If the store fails.
+    pub(super) async fn settle(&self, state: &dyn StateStore, num_images: u64) -> StoreResult<()> {
+        let vectors = {
+            let mut inner = self.write();
+            if !inner.is_stale && inner.committed == num_images {
+                return Ok(());
+            }
+            let cells = inner.cells.take();
+            cells.map(Cells::into_vectors)
+        };
+        // Vectors of images that were not committed are overwritten when their numbers are given again.
+        let vectors = vectors.unwrap_or_else(|| OpenedVectors::memory(self.config.dim).vectors);
+        warn!("a commit failed: reading the index again");
+        let opened = OpenedVectors {
+            vectors,
+            is_intact: true,
+        };
+        self.load(state, opened, num_images).await
+    }
+
+    /// Adds decided images, in the order of their numbers, and returns the rows to commit with them. They
+    /// are not found before [`committed`](Self::committed) is called.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if an embedding is not one of this index's model, `Unavailable` if there is
+    /// no room for it. The index is then stale.
+    pub(super) fn stage(&self, records: &[(ImageNumber, NumberRecord)]) -> StoreResult<Vec<Write>> {
+        for (number, record) in records {
+            let vector = record.bf16()?;
+            // One lock for each: readers wait for one insertion, not for a batch of them.
+            let mut inner = self.write();
+            inner.is_stale = true;
+            inner
+                .cells_mut()?
+                .insert(number.0, &vector)
+                .map_err(|error| corrupt(&error))?;
+        }
+        let changes = self.write().cells_mut()?.changes();
+        Ok(rows::writes(changes).collect())
+    }
+
+    /// Takes note that what was staged is committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if an embedding is not one of this index's model.
+    pub(super) fn committed(&self, records: &[(ImageNumber, NumberRecord)]) -> StoreResult<()> {
+        let mut inner = self.write();
+        for (number, record) in records {
+            inner.recent.insert(*number, &record.bf16()?)?;
+            inner.committed = number.0 + 1;
+        }
+        inner.is_stale = false;
+        Ok(())
     }
 
     /// Returns at most `limit` images whose cosine with `query` is at least `floor`, and in any
@@ -99,26 +287,63 @@ impl LiveIndex {
         floor: f32,
         keep: usize,
     ) -> StoreResult<Found> {
-        let index = self.read();
-        let found = index
-            .search(query, limit)
-            .map_err(|error| corrupt(&error))?;
-        let candidates = found
-            .iter()
-            .enumerate()
-            .take_while(|(rank, neighbor)| *rank < keep || neighbor.similarity >= floor)
-            .map(|(_, neighbor)| Candidate {
-                number: ImageNumber(neighbor.number),
-                cosine: neighbor.similarity,
-            })
-            .collect();
+        let inner = self.read();
+        let num_indexed = inner.committed;
+        let is_exact = inner.recent.begin() == 0;
+        let candidates = if is_exact {
+            inner.recent.search_since(query, 0, limit, floor, keep)?
+        } else {
+            self.search_cells(&inner, query, 0..num_indexed, limit, floor, keep)?
+        };
         Ok(Found {
-            num_indexed: index.len() as u64,
+            num_indexed,
+            is_exact,
+            is_due: !is_exact && self.auditor.is_due(),
             candidates,
         })
     }
 
-    /// Like [`search`](LiveIndex::search), over the numbers at or above `from` alone.
+    fn search_cells(
+        &self,
+        inner: &Inner,
+        query: &[f32],
+        numbers: std::ops::Range<u64>,
+        limit: usize,
+        floor: f32,
+        keep: usize,
+    ) -> StoreResult<Vec<Candidate>> {
+        let cells = inner.cells_ref()?;
+        let params = SearchParams {
+            probes: self.auditor.probes(),
+            epsilon: self.config.epsilon,
+            rerank: 0,
+            angle_aware: true,
+            accuracy: Accuracy::Fast,
+        };
+        // While a batch is staged the index holds more than is committed.
+        let is_all = numbers.start == 0 && cells.len() as u64 == numbers.end;
+        let span = Span(numbers);
+        let filter: Option<&dyn Filter> = if is_all { None } else { Some(&span) };
+        let mut answer = cells
+            .range(query, floor, limit, &params, filter)
+            .map_err(|error| corrupt(&error))?;
+        if answer.neighbors.len() < keep {
+            answer = cells
+                .search(query, keep, &params, filter)
+                .map_err(|error| corrupt(&error))?;
+        }
+        Ok(answer
+            .neighbors
+            .iter()
+            .map(|neighbor| Candidate {
+                number: ImageNumber(neighbor.number),
+                cosine: neighbor.similarity,
+            })
+            .collect())
+    }
+
+    /// Like [`search`](LiveIndex::search), over the numbers at or above `from` alone. What was decided
+    /// lately is all looked at.
     ///
     /// # Errors
     /// As [`search`](LiveIndex::search).
@@ -129,42 +354,93 @@ impl LiveIndex {
         limit: usize,
         floor: f32,
     ) -> StoreResult<Vec<Candidate>> {
-        let found = self
-            .read()
-            .search_since(query, from, limit)
-            .map_err(|error| corrupt(&error))?;
-        Ok(found
-            .iter()
-            .take_while(|neighbor| neighbor.similarity >= floor)
-            .map(|neighbor| Candidate {
-                number: ImageNumber(neighbor.number),
-                cosine: neighbor.similarity,
-            })
-            .collect())
+        let inner = self.read();
+        let mut found = inner.recent.search_since(query, from, limit, floor, 0)?;
+        let begin = inner.recent.begin();
+        if from < begin {
+            // An event that waited for long, over a restart for example.
+            found.extend(self.search_cells(&inner, query, from..begin, limit, floor, 0)?);
+        }
+        Ok(found)
     }
 
     /// Returns the cosine of `query` with one image, or nothing if the index does not hold it.
     pub(super) fn similarity(&self, query: &[f32], number: ImageNumber) -> Option<f32> {
-        self.read().similarity(query, number.0)
+        let inner = self.read();
+        if number.0 >= inner.committed {
+            return None;
+        }
+        inner.cells.as_ref()?.similarity(query, number.0)
     }
 
     /// Returns how many images the index holds, and its memory in bytes.
     pub(super) fn size(&self) -> (u64, usize) {
-        let index = self.read();
-        (index.len() as u64, index.memory_bytes())
+        let inner = self.read();
+        let cells = inner.cells.as_ref().map_or(0, Cells::memory_bytes);
+        (inner.committed, cells + inner.recent.memory_bytes())
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, ExactIndex> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
         self.inner
             .read()
             .expect("a panic while inserting leaves no index to answer from")
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, ExactIndex> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner> {
         self.inner
             .write()
             .expect("a panic while inserting leaves no index to go on with")
     }
+}
+
+impl Inner {
+    fn cells_ref(&self) -> StoreResult<&Index> {
+        self.cells.as_ref().ok_or_else(being_read)
+    }
+
+    fn cells_mut(&mut self) -> StoreResult<&mut Index> {
+        self.cells.as_mut().ok_or_else(being_read)
+    }
+}
+
+fn being_read() -> StoreError {
+    StoreError::unavailable(
+        "index",
+        std::io::Error::other("its rows are being read again"),
+    )
+}
+
+/// Calls `take` for the records of `numbers`, in order.
+async fn each_record(
+    state: &dyn StateStore,
+    numbers: std::ops::Range<u64>,
+    mut take: impl FnMut(ImageNumber, &NumberRecord) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let mut next = numbers.start;
+    while next < numbers.end {
+        let rows = state
+            .scan(Scan {
+                table: NUMBERS,
+                partition: number_block(next / NUMBERS_PER_BLOCK),
+                lower: Bound::Included(Bytes::copy_from_slice(&next.to_be_bytes())),
+                upper: Bound::Excluded(Bytes::copy_from_slice(&numbers.end.to_be_bytes())),
+                direction: Direction::Ascending,
+                limit: PAGE,
+            })
+            .await?;
+        if rows.is_empty() {
+            return Err(missing(next));
+        }
+        for row in &rows {
+            if row.sort.as_ref() != next.to_be_bytes() {
+                return Err(missing(next));
+            }
+            let record: NumberRecord = decode("numbers", &row.value)?;
+            take(ImageNumber(next), &record)?;
+            next += 1;
+        }
+    }
+    Ok(())
 }
 
 fn missing(number: u64) -> StoreError {
@@ -173,8 +449,4 @@ fn missing(number: u64) -> StoreError {
         format!("numbers/{number}"),
         "missing, though the totals count it",
     )
-}
-
-fn corrupt(error: &IndexError) -> StoreError {
-    StoreError::corrupt("index", "embedding", error.to_string())
 }

@@ -43,6 +43,7 @@ pub mod view;
 
 pub use backlog::Admission;
 pub use config::DedupConfig;
+pub use likeness_index::OpenedVectors;
 pub use query::{StoredFile, Thumbnail};
 pub use records::Signature;
 pub use service::{Dedup, Ports};

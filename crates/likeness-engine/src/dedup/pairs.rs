@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use likeness_core::state::StateStore;
 use likeness_core::{ImageNumber, Sha256, StoreError, StoreResult};
 
-use super::live_index::LiveIndex;
+use super::live_index::{LiveIndex, Recent};
 use super::records::{Candidate, NumberRecord, ScoredCandidate, Signature};
 use super::scorer::{PairFeatures, Scorer};
 use super::tables::{decode, number_key};
@@ -52,7 +52,7 @@ impl PairScorer {
     /// Returns a pair scorer with the scorer's threshold, or another one.
     pub(super) fn new(scorer: Scorer, threshold: Option<f32>) -> Self {
         let threshold = threshold.unwrap_or_else(|| scorer.threshold());
-        let floor = cosine_floor(&scorer, threshold);
+        let floor = scorer.cosine_floor(threshold);
         Self {
             scorer,
             threshold,
@@ -164,21 +164,6 @@ pub(super) fn keep_relevant(scored: &mut Vec<ScoredCandidate>, threshold: f32) {
     scored.truncate(above.max(EXPLAINED));
 }
 
-/// Finds, by bisection, the cosine under which the scorer cannot reach `threshold`. The score grows
-/// with the cosine, so there is one such place.
-fn cosine_floor(scorer: &Scorer, threshold: f32) -> f32 {
-    let (mut low, mut high) = (-1.0_f32, 1.0_f32);
-    for _ in 0..24 {
-        let middle = f32::midpoint(low, high);
-        if scorer.max_score_for_cosine(middle) < threshold {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
 /// Decided images: those committed, and those decided in the batch at hand.
 #[derive(Debug)]
 pub(super) struct Known<'a> {
@@ -196,7 +181,7 @@ pub(super) struct Batch {
     /// Records by number.
     pub records: HashMap<ImageNumber, NumberRecord>,
     /// Their embeddings.
-    pub index: LiveIndex,
+    pub index: Recent,
 }
 
 impl Known<'_> {

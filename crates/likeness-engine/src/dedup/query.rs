@@ -191,6 +191,7 @@ impl Dedup {
             threshold: self.scorer.threshold(),
             scorer: self.scorer.scorer().id(),
             model: self.model.clone(),
+            is_exact: true,
             num_indexed: 0,
             num_candidates: 0,
             num_recent: 0,
@@ -203,7 +204,11 @@ impl Dedup {
             threshold: record.threshold,
             scorer: record.scorer,
             model: record.model,
-            index: "exact scan of 1-bit codes, exact re-rank".to_owned(),
+            index: if record.is_exact {
+                "every image looked at".to_owned()
+            } else {
+                "nearest cells of the index looked at, and all of the latest images".to_owned()
+            },
             num_indexed: record.num_indexed,
             num_candidates: record.num_candidates,
             num_recent: record.num_recent,

@@ -128,8 +128,16 @@ pub(super) struct CandidatesEvent {
     pub rejection: Option<Rejection>,
     /// Images in the index when it was asked: it knew the numbers below this one.
     pub num_indexed: u64,
+    /// Whether every one of them was looked at.
+    #[serde(default = "exact")]
+    pub is_exact: bool,
     /// What it found, best first.
     pub candidates: Vec<Candidate>,
+}
+
+/// Records of before there was an index that looks at a part only.
+fn exact() -> bool {
+    true
 }
 
 /// An image that may be near.
@@ -150,6 +158,9 @@ pub(super) struct ScoreEvent {
     pub rejection: Option<Rejection>,
     /// As in [`CandidatesEvent`].
     pub num_indexed: u64,
+    /// As in [`CandidatesEvent`].
+    #[serde(default = "exact")]
+    pub is_exact: bool,
     /// Candidates that the index had returned.
     pub num_candidates: u32,
     /// Pairs scored, heads of candidates included.
@@ -277,6 +288,9 @@ pub(super) struct ExplainRecord {
     pub model: String,
     /// As in [`CandidatesEvent`].
     pub num_indexed: u64,
+    /// As in [`CandidatesEvent`].
+    #[serde(default = "exact")]
+    pub is_exact: bool,
     /// As in [`ScoreEvent`].
     pub num_candidates: u32,
     /// Images decided after the index was asked.

@@ -39,6 +39,7 @@ impl Stage for ScoreStage {
             upload,
             rejection,
             num_indexed,
+            is_exact,
             candidates,
         } = decode("candidates", &record.payload)?;
         let num_candidates = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
@@ -62,6 +63,7 @@ impl Stage for ScoreStage {
             upload,
             rejection,
             num_indexed,
+            is_exact,
             num_candidates,
             num_scored,
             scored,

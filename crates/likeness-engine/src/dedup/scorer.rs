@@ -158,6 +158,21 @@ impl Scorer {
         })
     }
 
+    /// Returns the cosine under which no pair can score `threshold`, to 1e-6: -1 if any pair can, 1 if none.
+    pub fn cosine_floor(&self, threshold: f32) -> f32 {
+        let (mut low, mut high) = (-1.0_f32, 1.0_f32);
+        // The score grows with the cosine, so there is one such place.
+        for _ in 0..24 {
+            let middle = f32::midpoint(low, high);
+            if self.max_score_for_cosine(middle) < threshold {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// Name and version, as decisions and answers give them.
     pub fn id(&self) -> String {
         format!("{}/{}", self.spec.name, self.spec.version)

@@ -9,6 +9,7 @@ use likeness_core::objects::ObjectStore;
 use likeness_core::state::StateStore;
 use likeness_core::step::{Consumer, StepStore};
 use likeness_core::{Generation, Timestamp};
+use likeness_index::OpenedVectors;
 use likeness_vision::runtime::queue::ModelPool;
 use sha2::Digest;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use super::backlog::Backlog;
 use super::candidates_stage::CandidatesStage;
 use super::config::DedupConfig;
 use super::health::Health;
-use super::live_index::{LiveIndex, ROTATION_SEED};
+use super::live_index::{AuditConfig, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::pairs::PairScorer;
 use super::score_stage::ScoreStage;
 use super::scorer::Scorer;
@@ -77,13 +78,15 @@ pub struct Dedup {
 }
 
 impl Dedup {
-    /// Opens what is there, loads the index and starts the stages.
+    /// Opens what is there, loads the index and starts the stages. `vectors` is where the index keeps exact
+    /// vectors: derived, but quicker to read than the rows they come from.
     ///
     /// # Errors
     /// [`EngineError::ModelMismatch`] if the data holds embeddings of another model; if a store
     /// fails or holds what it should not.
     pub async fn start(
         ports: Ports,
+        vectors: OpenedVectors,
         embedder: Arc<ModelPool>,
         scorer: Scorer,
         config: DedupConfig,
@@ -94,9 +97,22 @@ impl Dedup {
         let scorer = Arc::new(PairScorer::new(scorer, config.threshold));
         let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
 
-        let index = Arc::new(LiveIndex::new(spec.dim, config.max_candidates));
         let num_images = totals(ports.state.as_ref()).await?.images;
-        index.catch_up(ports.state.as_ref(), num_images).await?;
+        let index_config = IndexConfig {
+            dim: spec.dim,
+            max_candidates: config.max_candidates,
+            probes: config.index_probes,
+            epsilon: config.index_epsilon,
+            exact_below: config.exact_below,
+            audit: AuditConfig {
+                every: config.audit_every,
+                wanted: config.wanted_recall,
+                max_probes: config.max_probes,
+            },
+        };
+        let index =
+            LiveIndex::open(ports.state.as_ref(), vectors, index_config, num_images).await?;
+        let index = Arc::new(index);
         let pending = count_pending(&ports, config.max_pending).await?;
         info!(
             images = num_images,
@@ -281,7 +297,13 @@ async fn ensure_generation(
     let parameters = serde_json::json!({
         "model": { "name": spec.model, "version": spec.version, "sha256": spec.digest },
         "signature": { "min_side": SIGNATURE_MIN_SIDE, "input_side": spec.input_side },
-        "index": { "kind": "exact", "rotation_seed": ROTATION_SEED },
+        "index": {
+            "kind": "cells",
+            "rotation_seed": ROTATION_SEED,
+            "probes": config.index_probes,
+            "epsilon": config.index_epsilon,
+            "exact_below": config.exact_below,
+        },
         "max_candidates": config.max_candidates,
         "scorer": scorer.scorer().id(),
         "threshold": scorer.threshold(),

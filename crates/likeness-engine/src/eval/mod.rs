@@ -3,16 +3,24 @@
 //! - [`pairs`]: recall per edit, operating points at wanted false-positive rates, the hardest mistakes.
 //! - [`clusters`]: how well a partition agrees with the truth, by pairs and by images (B-cubed).
 //! - [`interval`]: how far a share may be off, being counted on a sample.
+//! - [`candidates`]: which of the vectors that exact search finds an index hands over as candidates.
+//! - [`distractors`]: vectors that look like embeddings of further pictures.
 //! - [`report`]: what `likeness eval near-duplicates` writes, as JSON and as text.
 //!
 //! A share of nothing is `None`, never 0 or 1. Not here: making edits, running models, clocks.
 
+pub mod candidates;
 pub mod clusters;
+pub mod distractors;
 pub mod interval;
 pub mod pairs;
 pub mod report;
 
+pub use candidates::{
+    CandidatesReport, CosineSummary, EditCandidates, SchemeReport, Strangers, Tally, Target,
+};
 pub use clusters::{ClusterQuality, cluster_quality};
+pub use distractors::Distractors;
 pub use interval::{Interval, Share};
 pub use pairs::{
     EditRecall, Mistakes, OperatingPoint, ScoredPair, hardest_mistakes, operating_points,

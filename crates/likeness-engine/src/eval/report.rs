@@ -164,7 +164,7 @@ fn write_mistakes(f: &mut fmt::Formatter<'_>, title: &str, pairs: &[ScoredPair])
 }
 
 /// `99.40 % (98.71 – 99.72), 1,000 of 1,006` without the grouping.
-fn percent(share: &Share) -> String {
+pub(super) fn percent(share: &Share) -> String {
     let Some(value) = share.value() else {
         return "none to find".to_owned();
     };

@@ -9,7 +9,7 @@ use likeness_core::ImageId;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::view::{Decision, UploadReceipt};
-use likeness_engine::dedup::{Dedup, DedupConfig, NewImage, Ports};
+use likeness_engine::dedup::{Dedup, DedupConfig, NewImage, OpenedVectors, Ports};
 use likeness_vision::pixels::RgbImage;
 use likeness_vision::runtime::fake::TestEmbedder;
 use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
@@ -39,7 +39,9 @@ pub(crate) async fn start(ports: &Ports) -> Arc<Dedup> {
 }
 
 pub(crate) async fn start_with(ports: &Ports, config: DedupConfig) -> Arc<Dedup> {
-    Dedup::start(ports.clone(), embedder(), Scorer::builtin(), config)
+    let embedder = embedder();
+    let vectors = OpenedVectors::memory(embedder.spec().dim);
+    Dedup::start(ports.clone(), vectors, embedder, Scorer::builtin(), config)
         .await
         .expect("memory stores open")
 }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use image::{ImageFormat, RgbImage};
 use likeness_adapters::{MemoryCatalog, MemoryObjectStore, MemoryStore};
 use likeness_engine::dedup::scorer::Scorer;
-use likeness_engine::dedup::{Dedup, DedupConfig, Ports};
+use likeness_engine::dedup::{Dedup, DedupConfig, OpenedVectors, Ports};
 use likeness_server::{MetricsFn, ServerConfig, router};
 use likeness_vision::runtime::fake::TestEmbedder;
 use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
@@ -105,7 +105,8 @@ pub(crate) async fn start_dedup(config: DedupConfig, gate: Option<Arc<Gate>>) ->
         gate,
     };
     let models = ModelPool::start(Arc::new(embedder), &pool).unwrap();
-    Dedup::start(ports, Arc::new(models), Scorer::builtin(), config)
+    let vectors = OpenedVectors::memory(models.spec().dim);
+    Dedup::start(ports, vectors, Arc::new(models), Scorer::builtin(), config)
         .await
         .unwrap()
 }

@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod explain;
 mod image;
+mod index;
 mod ingest;
 mod matching;
 mod models;
@@ -148,6 +149,9 @@ enum Command {
     /// Measure how fast it works on this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Plan the index: terms, bytes and time for a number of images
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     /// Obtain and check models
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -267,6 +271,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Eval(command) => eval::run(command, context).await,
         Command::Train(command) => train::run(command, context).await,
         Command::Bench(command) => bench::run(command, context).await,
+        Command::Index(command) => index::run(command, context).await,
         Command::Models(command) => models::run(command, context).await,
         Command::Samples(command) => samples::run(command, context).await,
         Command::Config(_) | Command::Completions(_) => unreachable!("answered before"),

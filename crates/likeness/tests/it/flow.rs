@@ -181,3 +181,41 @@ fn an_evaluation_gives_figures() {
     assert_eq!(report["recall"]["total"], 34);
     assert_eq!(report["clusters"]["images"], 36);
 }
+
+#[test]
+fn an_evaluation_of_candidates_gives_figures() {
+    let Some(flow) = Flow::new() else { return };
+    let few = ["eval", "candidates", "--photos", "pictures"];
+    let asked = ["--distractors", "500", "--save-vectors", "vectors.npy"];
+    let rest = ["--background", "pictures", "--probes", "7,500"];
+    let report = flow.json(&[&few[..], &asked, &rest].concat());
+    assert_eq!(report["pictures"], 3);
+    assert_eq!(report["queries"], 3 * 17);
+    assert_eq!(report["vectors"], 3 * 18 + 500);
+    let schemes = report["schemes"].as_array().unwrap();
+    let names: Vec<&str> = schemes
+        .iter()
+        .map(|scheme| scheme["scheme"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "exact",
+            "cells 7",
+            "within 7",
+            "cells 500",
+            "within 500",
+            "hyperplanes"
+        ]
+    );
+    for scheme in schemes {
+        assert!(scheme["recall"]["count"].as_u64() > Some(0), "{scheme}");
+    }
+    // Three pictures of the background as well; 512 components; the header has 128 bytes.
+    let saved = std::fs::metadata(flow.sandbox.path("vectors.npy")).unwrap();
+    assert_eq!(saved.len(), 128 + (3 * 18 + 3) * 512 * 4);
+
+    let impossible = flow.run(&[&few[..], &asked, &["--scheme", "exact"]].concat());
+    assert_eq!(impossible.code, 4, "{}", impossible.stderr);
+    assert!(impossible.stderr.contains("--background"));
+}

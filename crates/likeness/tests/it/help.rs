@@ -50,6 +50,7 @@ fn help_of_likeness() {
       eval         Measure how well it works on pictures of yours
       train        Fit a scorer to pictures of yours
       bench        Measure how fast it works on this machine
+      index        Plan the index: terms, bytes and time for a number of images
       models       Obtain and check models
       samples      Obtain sample pictures
       config       Print the effective configuration
@@ -511,6 +512,93 @@ fn help_of_eval_near_duplicates() {
 }
 
 #[test]
+fn help_of_eval_candidates() {
+    assert_snapshot!(help(&["eval", "candidates"]), @r#"
+    Make copies of photos, hide them among many others, and count which ones an index finds
+
+    Usage: likeness eval candidates [OPTIONS] --photos <DIR>
+
+    Options:
+          --photos <DIR>
+              Folder of photos; may be given several times
+
+          --background <DIR>
+              Folder of pictures that distractors are modelled on, as they are [default: every fourth
+              photo, with its copies, which then is no query]
+
+          --list <LIST>
+              Which edits
+
+              Possible values:
+              - standard: What people do to pictures every day
+              - extreme:  What still is recognisable to a person
+
+              [default: standard]
+
+          --distractors <N>
+              How many distractors
+
+              [default: 100000]
+
+          --seed <SEED>
+              Seed of edits, distractors and the order of insertion
+
+              [default: 1]
+
+          --limit <N>
+              Most photos, and most pictures of the background, to use
+
+          --scheme <SCHEME>
+              Which indexes
+
+              Possible values:
+              - exact:       Scan the codes of all vectors
+              - cells:       Cells that grow with the vectors
+              - hyperplanes: Random hyperplanes, as many as the planner says
+              - all:         Each of them
+
+              [default: all]
+
+          --candidates <K>
+              Candidates for each query
+
+              [default: 2000]
+
+          --probes <N>
+              Cells that a query looks at; several numbers, `64,128`, are tried one after the other
+              [default: the configured number]
+
+          --plan-recall <SHARE>
+              Recall that hyperplanes are planned for
+
+              [default: 0.99]
+
+          --plan-similarity <COSINE>
+              Cosine at which hyperplanes are to have it
+
+              [default: 0.6]
+
+          --require <SHARE>
+              Fail if the recall of one of them is lower
+
+          --save-vectors <FILE>
+              Write the embeddings of photos and copies, the background's last, to this NumPy file
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Photos should all be of different things. Photos and their edited copies are embedded and hidden
+    among distractors: vectors drawn like embeddings of other photos, which are held out, or given by
+    `--background`. Then each copy is a query. Wanted are the vectors that exact search has among its
+    first candidates and that the scorer could join. The last line is one JSON object.
+
+    Examples:
+      likeness eval candidates --photos ~/Pictures/2025 --distractors 1000000
+      likeness eval candidates --photos a --photos b --scheme cells --probes 256 --require 0.995
+    "#);
+}
+
+#[test]
 fn help_of_train_scorer() {
     assert_snapshot!(help(&["train", "scorer"]), @r#"
     Fit the scorer of pairs, and write it to a file
@@ -621,6 +709,52 @@ fn help_of_bench_pipeline() {
     Examples:
       likeness bench pipeline
       likeness bench pipeline --images 5000 --photos ~/Pictures --json > bench.json
+    "#);
+}
+
+#[test]
+fn help_of_index_plan() {
+    assert_snapshot!(help(&["index", "plan"]), @r#"
+    Say how many terms, bits and probes a number of images needs, and what they cost
+
+    Usage: likeness index plan [OPTIONS] --images <N> --recall <SHARE>
+
+    Options:
+          --images <N>
+              Images that the index will hold
+
+          --recall <SHARE>
+              Share of near-duplicates that must be among the candidates, between 0 and 1
+
+          --similarity <COSINE>
+              Cosine of near-duplicates for which that must hold, between 0 and 1
+
+              [default: 0.8]
+
+          --dim <N>
+              Components of a vector [default: those of the sample, else 512]
+
+          --sample <FILE>
+              Embeddings like those to come: a matrix of floats in NumPy's format, one row each
+
+          --typical-costs
+              Reckon with fixed costs instead of measuring this machine: the same plan everywhere
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    A term is the sides of some random hyperplanes that a vector is on; near vectors share terms.
+    Recall is that of candidates: the share of pairs at the given cosine of which one finds the other.
+    The plan is the setting with the least time for one query and one insertion. The rest of the table
+    is the best with fewer or more probes; fewer need more terms, and so more bytes.
+
+    How many candidates there will be depends on how alike images are that have nothing to do with
+    each other. A sample tells; without one, that of random directions is assumed, times a factor that
+    is printed.
+
+    Examples:
+      likeness index plan --images 1000000 --recall 0.99
+      likeness index plan --images 10000000 --recall 0.95 --sample embeddings.npy --json
     "#);
 }
 

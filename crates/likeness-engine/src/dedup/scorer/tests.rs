@@ -374,3 +374,15 @@ proptest! {
         prop_assert!(score <= scorer.max_score_for_cosine(cosine));
     }
 }
+
+#[test]
+fn no_pair_below_the_floor_reaches_the_threshold_and_some_at_it_do() {
+    let scorer = Scorer::builtin();
+    let threshold = scorer.threshold();
+    let floor = scorer.cosine_floor(threshold);
+    assert!((0.2..0.6).contains(&floor), "{floor}");
+    assert!(scorer.max_score_for_cosine(floor - 1e-6) < threshold);
+    assert!(scorer.max_score_for_cosine(floor + 1e-6) >= threshold);
+    assert!(scorer.cosine_floor(0.0) < -0.999_999);
+    assert!(scorer.cosine_floor(1.1) > 0.999_999);
+}

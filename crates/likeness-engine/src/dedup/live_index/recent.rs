@@ -1,0 +1,168 @@
+//! The latest images, searched exactly.
+//!
+//! What was decided between an image's search and its decision is looked at again, and must be found
+//! whatever it costs: so it is scanned. For a small corpus it is everything.
+
+use std::collections::VecDeque;
+
+use likeness_core::{ImageNumber, StoreResult};
+use likeness_index::{Candidates, ExactIndex, ExactParams};
+
+use super::{ROTATION_SEED, corrupt};
+use crate::dedup::records::Candidate;
+
+/// Numbers of a segment.
+const SEGMENT: u64 = 4_096;
+
+/// Segments of numbers without a gap, the oldest dropped when there are too many.
+#[derive(Debug)]
+pub(in crate::dedup) struct Recent {
+    segments: VecDeque<ExactIndex>,
+    max_segments: usize,
+    /// All numbers from here to `end` are held.
+    begin: u64,
+    end: u64,
+    params: ExactParams,
+}
+
+impl Recent {
+    /// Holds at least the last `capacity` images.
+    pub(in crate::dedup) fn new(dim: usize, rerank: usize, capacity: u64) -> Self {
+        Self {
+            segments: VecDeque::new(),
+            max_segments: usize::try_from(capacity.div_ceil(SEGMENT)).unwrap_or(usize::MAX) + 1,
+            begin: 0,
+            end: 0,
+            params: ExactParams {
+                dim,
+                rotation_seed: ROTATION_SEED,
+                rerank,
+            },
+        }
+    }
+
+    /// Where the numbers begin of which the last `capacity` before `end` are.
+    pub(super) fn first_of(end: u64, capacity: u64) -> u64 {
+        end.saturating_sub(capacity) / SEGMENT * SEGMENT
+    }
+
+    /// Empties it; numbers from `begin` on follow.
+    pub(super) fn restart(&mut self, begin: u64) {
+        self.segments.clear();
+        (self.begin, self.end) = (begin, begin);
+    }
+
+    /// All numbers from here on are held.
+    pub(super) fn begin(&self) -> u64 {
+        self.begin
+    }
+
+    /// Adds an image; numbers ascend. The first one of an empty store is where it begins.
+    pub(in crate::dedup) fn insert(
+        &mut self,
+        number: ImageNumber,
+        vector: &[u16],
+    ) -> StoreResult<()> {
+        if self.segments.is_empty() {
+            (self.begin, self.end) = (number.0, number.0);
+        }
+        debug_assert_eq!(number.0, self.end, "numbers have no gaps");
+        if self.segments.is_empty() || number.0.is_multiple_of(SEGMENT) {
+            self.segments.push_back(ExactIndex::new(self.params));
+        }
+        if self.segments.len() > self.max_segments {
+            self.segments.pop_front();
+            self.begin = (self.begin / SEGMENT + 1) * SEGMENT;
+        }
+        let segment = self.segments.back_mut().expect("one was just made sure of");
+        segment
+            .insert(number.0, vector)
+            .map_err(|error| corrupt(&error))?;
+        self.end = number.0 + 1;
+        Ok(())
+    }
+
+    /// Returns at most `limit` images at or above `from`, best first: those whose cosine is at least
+    /// `floor`, and in any case the `keep` best.
+    pub(in crate::dedup) fn search_since(
+        &self,
+        query: &[f32],
+        from: u64,
+        limit: usize,
+        floor: f32,
+        keep: usize,
+    ) -> StoreResult<Vec<Candidate>> {
+        let mut found: Option<Candidates> = None;
+        for segment in &self.segments {
+            let part = segment
+                .candidates(query, from)
+                .map_err(|error| corrupt(&error))?;
+            found = Some(match found {
+                Some(found) => found.merge(part),
+                None => part,
+            });
+        }
+        let best = found.map(|found| found.top_k(limit)).unwrap_or_default();
+        Ok(best
+            .iter()
+            .enumerate()
+            .take_while(|(rank, neighbor)| *rank < keep || neighbor.similarity >= floor)
+            .map(|(_, neighbor)| Candidate {
+                number: ImageNumber(neighbor.number),
+                cosine: neighbor.similarity,
+            })
+            .collect())
+    }
+
+    /// Returns the cosine of `query` with one image, or nothing if it is not held.
+    pub(in crate::dedup) fn similarity(&self, query: &[f32], number: ImageNumber) -> Option<f32> {
+        self.segments
+            .iter()
+            .find_map(|segment| segment.similarity(query, number.0))
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.segments.iter().map(ExactIndex::memory_bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(seed: u64) -> Vec<f32> {
+        (0..24)
+            .map(|idx| ((seed * 37 + 11) as f32 * 0.618 * (idx + 1) as f32).sin())
+            .collect()
+    }
+
+    #[test]
+    fn holds_the_last_ones_and_finds_them_like_one_index() {
+        let mut recent = Recent::new(24, 100, SEGMENT);
+        let mut whole = ExactIndex::new(recent.params);
+        for number in 100..100 + 3 * SEGMENT {
+            let vector = likeness_index::bf16::encode(&vector(number));
+            recent.insert(ImageNumber(number), &vector).expect("fits");
+            whole.insert(number, &vector).expect("fits");
+        }
+        assert_eq!(recent.begin(), 2 * SEGMENT);
+        let begin = recent.begin();
+        for from in [0, begin, begin + 500, begin + 6_000] {
+            let query = vector(from * 3 + 1);
+            let found = recent
+                .search_since(&query, from, 50, 0.0, 50)
+                .expect("finds");
+            let expected = whole
+                .candidates(&query, from.max(begin))
+                .expect("finds")
+                .top_k(50);
+            let numbers = |found: &[Candidate]| -> Vec<u64> {
+                found.iter().map(|candidate| candidate.number.0).collect()
+            };
+            let expected: Vec<u64> = expected.iter().map(|neighbor| neighbor.number).collect();
+            assert_eq!(numbers(&found), expected);
+        }
+        assert_eq!(recent.similarity(&vector(1), ImageNumber(begin - 1)), None);
+        assert!(recent.similarity(&vector(1), ImageNumber(begin)).is_some());
+    }
+}

@@ -1,0 +1,217 @@
+//! Rows of the index in the state store: written with a step, read when the data is opened.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use likeness_core::state::{Key, Row, Scan, StateStore, Table, Write};
+use likeness_core::{StoreError, StoreResult};
+use likeness_index::{Cells, CellsParams, IndexError, Loader, RowChange, RowKey, Vectors};
+
+use crate::dedup::tables::SHARD;
+
+const INDEX: Table = Table("index");
+const INDEX_PAGES: Table = Table("index_pages");
+const INDEX_CELLS: Table = Table("index_cells");
+const POSTINGS: Table = Table("postings");
+
+/// Pages, cells, and cells' postings that share a partition: at most some megabytes each.
+const PAGES_PER_BLOCK: u32 = 65_536;
+const CELLS_PER_BLOCK: u32 = 1_024;
+const LISTS_PER_BLOCK: u32 = 16;
+/// Rows of one read.
+const PAGE: usize = 4_096;
+
+/// The index over whatever holds its vectors.
+pub(super) type Index = Cells<Box<dyn Vectors>>;
+
+/// What reading the rows came to.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    /// They make an index.
+    Index(Box<Index>),
+    /// There are none, or they are of no use, and why.
+    Nothing(Box<dyn Vectors>, Option<IndexError>),
+}
+
+/// Returns the writes that make the stored rows those of the index.
+pub(super) fn writes(changes: Vec<RowChange>) -> impl Iterator<Item = Write> {
+    changes.into_iter().map(|change| {
+        let key = key(change.key);
+        match change.value {
+            Some(value) => Write::Put(key, value.into()),
+            None => Write::Delete(key),
+        }
+    })
+}
+
+fn key(row: RowKey) -> Key {
+    match row {
+        RowKey::Head => Key::single(INDEX, Bytes::from_static(SHARD)),
+        RowKey::Page(page) => Key::new(INDEX_PAGES, number(page / PAGES_PER_BLOCK), number(page)),
+        RowKey::Cell(cell) => Key::new(INDEX_CELLS, number(cell / CELLS_PER_BLOCK), number(cell)),
+        RowKey::Posting(cell, image) => {
+            let mut sort = cell.to_be_bytes().to_vec();
+            sort.extend(image.to_be_bytes());
+            Key::new(POSTINGS, number(cell / LISTS_PER_BLOCK), sort)
+        }
+    }
+}
+
+fn number(number: u32) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+fn read_number(sort: &[u8]) -> Result<u32, IndexError> {
+    let bytes = sort.try_into().map_err(|_| IndexError::Corrupt {
+        reason: "a row with a key of another length".to_owned(),
+    })?;
+    Ok(u32::from_be_bytes(bytes))
+}
+
+fn read_posting(sort: &[u8]) -> Result<(u32, u64), IndexError> {
+    let (cell, image) = sort.split_at_checked(4).unwrap_or((sort, &[]));
+    let image = image.try_into().map_err(|_| IndexError::Corrupt {
+        reason: "a posting with a key of another length".to_owned(),
+    })?;
+    Ok((read_number(cell)?, u64::from_be_bytes(image)))
+}
+
+/// Reads the index.
+///
+/// # Errors
+/// If the store fails. Rows that are no index are not an error: it is made anew.
+pub(super) async fn load(
+    state: &dyn StateStore,
+    params: CellsParams,
+    vectors: Box<dyn Vectors>,
+) -> StoreResult<Loaded> {
+    let Some(head) = state.get(&key(RowKey::Head)).await? else {
+        return Ok(Loaded::Nothing(vectors, None));
+    };
+    let mut loader = match Loader::new(params, vectors, &head) {
+        Ok(loader) => loader,
+        Err((vectors, error)) => return Ok(Loaded::Nothing(vectors, Some(error))),
+    };
+    let outcome = load_rows(state, &mut loader).await?;
+    Ok(match outcome.and_then(|()| loader.check()) {
+        Ok(()) => Loaded::Index(Box::new(loader.finish())),
+        Err(error) => Loaded::Nothing(loader.into_vectors(), Some(error)),
+    })
+}
+
+async fn load_rows(
+    state: &dyn StateStore,
+    loader: &mut Loader<Box<dyn Vectors>>,
+) -> StoreResult<Result<(), IndexError>> {
+    let blocks = |count: u32, per_block: u32| count.div_ceil(per_block);
+    let (num_pages, num_cells) = (loader.num_pages(), loader.num_cells());
+    for block in 0..blocks(num_pages, PAGES_PER_BLOCK) {
+        let outcome = each_row(state, INDEX_PAGES, block, |row| {
+            loader.page(read_number(&row.sort)?, &row.value)
+        });
+        if let Err(error) = outcome.await? {
+            return Ok(Err(error));
+        }
+    }
+    for block in 0..blocks(num_cells, CELLS_PER_BLOCK) {
+        let outcome = each_row(state, INDEX_CELLS, block, |row| {
+            loader.cell(read_number(&row.sort)?, &row.value)
+        });
+        if let Err(error) = outcome.await? {
+            return Ok(Err(error));
+        }
+    }
+    for block in 0..blocks(num_cells, LISTS_PER_BLOCK) {
+        let outcome = each_row(state, POSTINGS, block, |row| {
+            let (cell, image) = read_posting(&row.sort)?;
+            loader.posting(cell, image, &row.value)
+        });
+        if let Err(error) = outcome.await? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Calls `take` for every row of a partition; reads the next ones meanwhile.
+async fn each_row(
+    state: &dyn StateStore,
+    table: Table,
+    block: u32,
+    mut take: impl FnMut(&Row) -> Result<(), IndexError>,
+) -> StoreResult<Result<(), IndexError>> {
+    let mut scan = Scan::all(table, number(block), PAGE);
+    loop {
+        let rows = state.scan(scan.clone()).await?;
+        for row in &rows {
+            if let Err(error) = take(row) {
+                return Ok(Err(error));
+            }
+        }
+        let Some(last) = rows.last().filter(|_| rows.len() == PAGE) else {
+            return Ok(Ok(()));
+        };
+        scan.lower = Bound::Excluded(last.sort.clone());
+    }
+}
+
+/// Deletes what is stored, before other rows are written.
+///
+/// # Errors
+/// If the store fails.
+pub(super) async fn clear(state: &dyn StateStore) -> StoreResult<()> {
+    // The head first: without it the other rows are none.
+    state.write(vec![Write::Delete(key(RowKey::Head))]).await?;
+    for table in [INDEX_PAGES, INDEX_CELLS, POSTINGS] {
+        let mut block = 0;
+        // Blocks are used from the first one on; one that is empty may be followed by others that are not.
+        let mut empty = 0;
+        while empty < EMPTY_BLOCKS {
+            let rows = state.scan(Scan::all(table, number(block), PAGE)).await?;
+            if rows.is_empty() {
+                empty += 1;
+                block += 1;
+                continue;
+            }
+            empty = 0;
+            let deletes = rows
+                .iter()
+                .map(|row| Write::Delete(Key::new(table, number(block), row.sort.clone())));
+            state.write(deletes.collect()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Blocks without a row after which there are no more: 16 times 64 cells without a vector do not occur,
+/// since cells are named from the least free name up.
+const EMPTY_BLOCKS: u32 = 64;
+
+/// Writes all rows of an index that was made anew, the head last.
+///
+/// # Errors
+/// If the store fails.
+pub(super) async fn write_all(state: &dyn StateStore, changes: Vec<RowChange>) -> StoreResult<()> {
+    let (head, rows): (Vec<_>, Vec<_>) = changes
+        .into_iter()
+        .partition(|change| change.key == RowKey::Head);
+    let mut rows = writes(rows);
+    loop {
+        let chunk: Vec<Write> = rows.by_ref().take(PAGE).collect();
+        if chunk.is_empty() {
+            break;
+        }
+        state.write(chunk).await?;
+    }
+    state.write(writes(head).collect()).await
+}
+
+/// An index error as an error of the store that the index is in.
+pub(in crate::dedup) fn corrupt(error: &IndexError) -> StoreError {
+    match error {
+        IndexError::Storage { .. } => {
+            StoreError::unavailable("index", std::io::Error::other(error.to_string()))
+        }
+        _ => StoreError::corrupt("index", "embedding", error.to_string()),
+    }
+}

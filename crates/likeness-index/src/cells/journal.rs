@@ -1,0 +1,482 @@
+//! Rows: the durable form of an index, and which of them a change touched.
+//!
+//! ```text
+//! Posting(cell, number)   factors, code                 one for each vector
+//! Cell(cell)              centroid, rotated             one for each cell
+//! Page(page)              first number of the page      one for every 64 numbers
+//! Head                    version, parameters, counters, and the root that centroids are coded against
+//! ```
+//!
+//! The index does no I/O: it says which rows to write ([`Cells::changes`]) and is made again from rows
+//! ([`Loader`]). Written in one commit with what else belongs to a step, they are never half there. A
+//! reopened index answers and goes on exactly as the one that wrote the rows, because nothing depends on
+//! the order within a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::list::List;
+use super::{Cells, CellsParams, Metric};
+use crate::directory::Place;
+use crate::error::IndexError;
+use crate::rabitq::{self, Factors};
+use crate::vectors::Vectors;
+
+/// Version of the rows.
+const VERSION: u32 = 1;
+/// First bytes of the head: an index of cells.
+const MAGIC: [u8; 4] = *b"LKCI";
+
+/// Names a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowKey {
+    /// What the index is.
+    Head,
+    /// Which numbers a page of slots holds.
+    Page(u32),
+    /// A centroid.
+    Cell(u32),
+    /// A vector's code.
+    Posting(u32, u64),
+}
+
+/// A row to write, or to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowChange {
+    /// Which row.
+    pub key: RowKey,
+    /// Its new value; `None` to delete it.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Rows that changed since they were last asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Journal {
+    is_on: bool,
+    head: bool,
+    cells: BTreeSet<u32>,
+    pages: BTreeSet<u32>,
+    /// By cell and slot; whether the vector is there.
+    postings: BTreeMap<(u32, u32), bool>,
+    /// Numbers of slots that may be gone by the time rows are asked for.
+    numbers: BTreeMap<(u32, u32), u64>,
+}
+
+impl Journal {
+    pub(super) fn touch_cell(&mut self, cell: u32) {
+        if self.is_on {
+            self.cells.insert(cell);
+            self.head = true;
+        }
+    }
+
+    pub(super) fn touch_page(&mut self, slot: u32) {
+        if self.is_on {
+            self.pages.insert(crate::directory::page_of(slot));
+        }
+    }
+
+    pub(super) fn enter(&mut self, cell: u32, slot: u32) {
+        if self.is_on {
+            self.postings.insert((cell, slot), true);
+        }
+    }
+
+    pub(super) fn leave(&mut self, cell: u32, slot: u32) {
+        if self.is_on {
+            self.postings.insert((cell, slot), false);
+        }
+    }
+
+    pub(super) fn remember(&mut self, cell: u32, slot: u32, number: u64) {
+        if self.is_on {
+            self.numbers.insert((cell, slot), number);
+        }
+    }
+}
+
+impl<V: Vectors> Cells<V> {
+    /// Starts to keep track of rows; [`changes`](Self::changes) then returns those of the whole index first.
+    pub fn track_changes(&mut self) {
+        self.journal = Journal {
+            is_on: true,
+            head: true,
+            ..Journal::default()
+        };
+        for cell in self.router.cells() {
+            self.journal.cells.insert(cell);
+            for slot in self.lists[cell as usize].slots(self.layout) {
+                self.journal.postings.insert((cell, slot), true);
+                self.journal.pages.insert(crate::directory::page_of(slot));
+            }
+        }
+    }
+
+    /// Returns the rows that changed since the last call, in the order of their keys, and forgets them.
+    ///
+    /// Space that a removal made free is used again only from here on, so that until these rows are
+    /// committed everything that the last ones speak of is still there.
+    pub fn changes(&mut self) -> Vec<RowChange> {
+        let fresh = Journal {
+            is_on: self.journal.is_on,
+            ..Journal::default()
+        };
+        let journal = std::mem::replace(&mut self.journal, fresh);
+        self.directory.release();
+        let mut changes = Vec::new();
+        if journal.head || !journal.postings.is_empty() {
+            changes.push(RowChange {
+                key: RowKey::Head,
+                value: Some(self.head()),
+            });
+        }
+        for page in journal.pages {
+            changes.push(RowChange {
+                key: RowKey::Page(page),
+                value: self
+                    .directory
+                    .base(page)
+                    .map(|base| base.to_le_bytes().to_vec()),
+            });
+        }
+        for cell in journal.cells {
+            let is_there = !self.free_cells.contains(&cell);
+            changes.push(RowChange {
+                key: RowKey::Cell(cell),
+                value: is_there.then(|| floats(self.router.centroid(cell))),
+            });
+        }
+        for ((cell, slot), is_there) in journal.postings {
+            // A number that came back to the same slot is the same number: slots belong to numbers as long
+            // as their page does.
+            let number = journal
+                .numbers
+                .get(&(cell, slot))
+                .copied()
+                .unwrap_or_else(|| self.directory.number(slot));
+            changes.push(RowChange {
+                key: RowKey::Posting(cell, number),
+                value: is_there.then(|| self.posting(cell, slot)),
+            });
+        }
+        changes
+    }
+
+    fn posting(&self, cell: u32, slot: u32) -> Vec<u8> {
+        let position = self.directory.place(slot).position as usize;
+        let list = &self.lists[cell as usize];
+        let factors = list.factors(self.layout, position);
+        let mut row = floats(&[factors.add, factors.scale, factors.error]);
+        let nibbles: Vec<u8> = list.nibbles(self.layout, position).collect();
+        row.extend(
+            nibbles
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|[low, high]| low | high << 4),
+        );
+        row
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let mut row = MAGIC.to_vec();
+        row.extend(VERSION.to_le_bytes());
+        row.extend((self.params.dim as u64).to_le_bytes());
+        row.extend(u32::from(self.params.metric == Metric::Euclidean).to_le_bytes());
+        row.extend(self.params.rotation_seed.to_le_bytes());
+        row.extend((self.params.max_list as u64).to_le_bytes());
+        row.extend((self.len() as u64).to_le_bytes());
+        row.extend((self.lists.len() as u32).to_le_bytes());
+        row.extend(self.directory.num_pages().to_le_bytes());
+        for counter in [
+            self.counters.splits,
+            self.counters.dissolved,
+            self.counters.moved,
+            self.router.renew_at() as u64,
+        ] {
+            row.extend(counter.to_le_bytes());
+        }
+        row.extend(floats(self.router.root()));
+        row
+    }
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn read_floats(bytes: &[u8]) -> Option<Vec<f32>> {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let values: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    (rest.is_empty() && values.iter().all(|value| value.is_finite())).then_some(values)
+}
+
+/// Takes what the head says off its bytes, piece by piece.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (piece, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*piece)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+}
+
+/// What the head says.
+struct Head {
+    num_vectors: usize,
+    num_cells: u32,
+    num_pages: u32,
+    counters: super::stats::Counters,
+    renew_at: usize,
+    root: Vec<f32>,
+}
+
+impl Head {
+    fn read(params: &CellsParams, row: &[u8]) -> Result<Self, IndexError> {
+        let short = || corrupt("head: cut off");
+        let mut reader = Reader(row);
+        if reader.take().ok_or_else(short)? != MAGIC {
+            return Err(foreign("these rows are not an index of cells"));
+        }
+        let version = reader.u32().ok_or_else(short)?;
+        if version != VERSION {
+            return Err(foreign(format!(
+                "rows of version {version}; this program reads version {VERSION}"
+            )));
+        }
+        let found = reader.params().ok_or_else(short)?;
+        // How long lists may grow is no property of the rows: it can be changed.
+        let wanted = CellsParams {
+            max_list: found.max_list,
+            ..*params
+        };
+        if found != wanted {
+            return Err(foreign(format!("rows of {found:?}, wanted {params:?}")));
+        }
+        let head = reader.head().ok_or_else(short)?;
+        let padded_dim = params.dim.next_multiple_of(crate::rotation::DIM_STEP);
+        if head.root.len() != padded_dim {
+            return Err(corrupt("head: a root of another length"));
+        }
+        Ok(head)
+    }
+}
+
+impl Reader<'_> {
+    fn usize(&mut self) -> Option<usize> {
+        usize::try_from(self.u64()?).ok()
+    }
+
+    fn params(&mut self) -> Option<CellsParams> {
+        Some(CellsParams {
+            dim: self.usize()?,
+            metric: match self.u32()? {
+                0 => Metric::Cosine,
+                1 => Metric::Euclidean,
+                _ => return None,
+            },
+            rotation_seed: self.u64()?,
+            max_list: self.usize()?,
+        })
+    }
+
+    fn head(&mut self) -> Option<Head> {
+        Some(Head {
+            num_vectors: self.usize()?,
+            num_cells: self.u32()?,
+            num_pages: self.u32()?,
+            counters: super::stats::Counters {
+                splits: self.u64()?,
+                dissolved: self.u64()?,
+                moved: self.u64()?,
+            },
+            renew_at: self.usize()?,
+            root: read_floats(self.0)?,
+        })
+    }
+}
+
+/// Makes an index from its rows: pages and cells in any order, then postings in any order.
+#[derive(Debug)]
+pub struct Loader<V> {
+    index: Cells<V>,
+    expected: usize,
+    num_cells: u32,
+    num_pages: u32,
+}
+
+impl<V: Vectors> Loader<V> {
+    /// Reads the head, and checks that the index is of the kind that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Foreign`] if the rows are of another kind, version or parameters,
+    /// [`IndexError::Corrupt`] if the head cannot be read; with the store of vectors.
+    pub fn new(params: CellsParams, vectors: V, head: &[u8]) -> Result<Self, (V, IndexError)> {
+        match Head::read(&params, head) {
+            Ok(head) => Ok(Self::with_head(params, vectors, head)),
+            Err(error) => Err((vectors, error)),
+        }
+    }
+
+    fn with_head(params: CellsParams, vectors: V, head: Head) -> Self {
+        let mut index = Cells::with_vectors(params, vectors);
+        index.counters = head.counters;
+        index.router.set_root(head.root, head.renew_at);
+        Self {
+            index,
+            expected: head.num_vectors,
+            num_cells: head.num_cells,
+            num_pages: head.num_pages,
+        }
+    }
+
+    /// All cells are below this.
+    pub fn num_cells(&self) -> u32 {
+        self.num_cells
+    }
+
+    /// All pages are below this.
+    pub fn num_pages(&self) -> u32 {
+        self.num_pages
+    }
+
+    /// Gives the store of vectors back, of rows that could not be read.
+    pub fn into_vectors(self) -> V {
+        self.index.into_vectors()
+    }
+
+    /// Takes a page.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`].
+    pub fn page(&mut self, page: u32, row: &[u8]) -> Result<(), IndexError> {
+        let base = row.try_into().map(u64::from_le_bytes).ok();
+        base.filter(|&base| self.index.directory.restore(page, base))
+            .map(|_| ())
+            .ok_or_else(|| {
+                corrupt(format!(
+                    "page {page}: no first number, or one that is taken"
+                ))
+            })
+    }
+
+    /// Takes a cell.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`].
+    pub fn cell(&mut self, cell: u32, row: &[u8]) -> Result<(), IndexError> {
+        /// No index has more: 2³² vectors in lists of at least one.
+        const MAX_CELLS: u32 = u32::MAX - 1;
+        let centroid = read_floats(row)
+            .filter(|centroid| centroid.len() == self.index.layout.padded_dim() && cell < MAX_CELLS)
+            .ok_or_else(|| corrupt(format!("cell {cell}: not a centroid")))?;
+        let index = &mut self.index;
+        let needed = cell as usize + 1;
+        if index.lists.len() < needed {
+            index
+                .free_cells
+                .extend(index.lists.len() as u32..needed as u32);
+            index.lists.resize_with(needed, List::default);
+            index.radii.resize(needed, 0.0);
+        }
+        if !index.free_cells.remove(&cell) {
+            return Err(corrupt(format!("cell {cell}: twice")));
+        }
+        index.router.restore(cell, &centroid);
+        Ok(())
+    }
+
+    /// Takes a vector's code; its cell and page were given before.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`].
+    pub fn posting(&mut self, cell: u32, number: u64, row: &[u8]) -> Result<(), IndexError> {
+        let fail = |what: &str| corrupt(format!("vector {number} in cell {cell}: {what}"));
+        let index = &mut self.index;
+        let dim = index.layout.padded_dim();
+        let (factors, code) = row
+            .split_at_checked(12)
+            .filter(|(_, code)| code.len() == dim / 8)
+            .ok_or_else(|| fail("of another length"))?;
+        let factors = match read_floats(factors).as_deref() {
+            Some(&[add, scale, error]) => Factors { add, scale, error },
+            _ => return Err(fail("not a number")),
+        };
+        if cell as usize >= index.lists.len() || index.free_cells.contains(&cell) {
+            return Err(fail("there is no such cell"));
+        }
+        let slot = index
+            .directory
+            .claim(number)
+            .ok_or_else(|| fail("twice, or in no page"))?;
+        let nibbles: Vec<u8> = code
+            .iter()
+            .flat_map(|pair| [pair & 0x0f, pair >> 4])
+            .collect();
+        let list = &mut index.lists[cell as usize];
+        index.directory.set(
+            slot,
+            Place {
+                cell,
+                position: list.len() as u32,
+            },
+        );
+        list.push(index.layout, &nibbles, factors, slot);
+        let square = rabitq::residual_square(factors.scale, factors.error, dim);
+        let radius = &mut index.radii[cell as usize];
+        *radius = radius.max(square.sqrt() * RADIUS_ROUNDING);
+        Ok(())
+    }
+
+    /// Checks that nothing is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`] if vectors are missing.
+    pub fn check(&self) -> Result<(), IndexError> {
+        let found = self.index.len();
+        if found == self.expected {
+            return Ok(());
+        }
+        Err(corrupt(format!(
+            "{found} vectors where the head counts {}",
+            self.expected
+        )))
+    }
+
+    /// Returns the index, which keeps track of its rows from here on.
+    pub fn finish(mut self) -> Cells<V> {
+        self.index.journal.is_on = true;
+        self.index
+    }
+}
+
+/// A residual's length is computed from rounded factors: a radius must not be too small.
+const RADIUS_ROUNDING: f32 = 1.0005;
+
+fn corrupt(reason: impl Into<String>) -> IndexError {
+    IndexError::Corrupt {
+        reason: reason.into(),
+    }
+}
+
+fn foreign(reason: impl Into<String>) -> IndexError {
+    IndexError::Foreign {
+        reason: reason.into(),
+    }
+}

@@ -1,0 +1,436 @@
+//! An inverted file of cells that grows from nothing: near vectors share a posting list of 1-bit codes.
+//!
+//! A vector belongs to the cell whose centroid is nearest. A list that grows too long is split in two by
+//! 2-means, and vectors around the cut move to where they are nearer (LIRE: Xu et al., "SPFresh", SOSP
+//! 2023, §3); a list that becomes too short is dissolved into its neighbours. Both touch a few lists only,
+//! so there is no training, no rebuild, and the work of one insertion is bounded.
+//!
+//! ```text
+//! numbers → directory → (cell, position)         vectors by slot, exact
+//! cells   → router: centroids, their codes       lists by cell: codes, factors, slots
+//! ```
+//!
+//! Everything happens in rotated space (see `rotation`); distances are squared Euclidean ones throughout,
+//! and similarities only at the surface: for unit vectors cos = 1 − d²/2.
+//!
+//! The same history of calls gives the same answers, on every machine.
+
+mod journal;
+mod list;
+mod maintain;
+mod router;
+mod search;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use crate::directory::{Directory, Place};
+use crate::error::IndexError;
+use crate::kernels::{BlockLayout, Kernels};
+use crate::rabitq;
+use crate::rotation::Rotation;
+use crate::vectors::{MemoryVectors, Vectors};
+use journal::Journal;
+use list::List;
+use router::{RotatedQuery, Router};
+
+pub use journal::{Loader, RowChange, RowKey};
+pub use search::{Accuracy, Answer, Certificate, SearchParams};
+pub use stats::CellsStats;
+
+/// How vectors are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// By angle; a similarity is the cosine.
+    Cosine,
+    /// By Euclidean distance; a similarity is the negated squared distance.
+    Euclidean,
+}
+
+/// What is fixed when an index is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CellsParams {
+    /// Components of a vector, at least 1.
+    pub dim: usize,
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// Seed of the random rotation.
+    pub rotation_seed: u64,
+    /// Vectors in a list at which it is split, at least 16.
+    pub max_list: usize,
+}
+
+impl CellsParams {
+    /// Cosine, and lists of at most [`DEFAULT_MAX_LIST`] vectors.
+    pub fn new(dim: usize) -> Self {
+        Self {
+            dim,
+            metric: Metric::Cosine,
+            rotation_seed: 0x6c69_6b65_6e65_7373,
+            max_list: DEFAULT_MAX_LIST,
+        }
+    }
+}
+
+/// Length of a list at which it is split, if nothing else is said.
+pub const DEFAULT_MAX_LIST: usize = 128;
+
+/// A list shorter than this share of the longest is dissolved.
+const DISSOLVE_SHARE: usize = 16;
+
+/// Inverted file over cells; see the [module](self).
+#[derive(Debug, Clone)]
+pub struct Cells<V = MemoryVectors> {
+    params: CellsParams,
+    layout: BlockLayout,
+    kernels: Kernels,
+    rotation: Rotation,
+    directory: Directory,
+    vectors: V,
+    router: Router,
+    lists: Vec<List>,
+    /// No vector of the cell is further from its centroid; by cell.
+    radii: Vec<f32>,
+    /// The least is used first, so that nothing depends on the order in which cells became free.
+    free_cells: BTreeSet<u32>,
+    counters: stats::Counters,
+    journal: Journal,
+}
+
+impl Cells<MemoryVectors> {
+    /// Makes an empty index that holds its vectors in memory.
+    ///
+    /// # Panics
+    ///
+    /// If `params` breaks a rule that its fields state.
+    pub fn new(params: CellsParams) -> Self {
+        Self::with_vectors(params, MemoryVectors::new(params.dim))
+    }
+}
+
+impl<V: Vectors> Cells<V> {
+    /// Makes an empty index over a store of vectors.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Cells::new).
+    pub fn with_vectors(params: CellsParams, vectors: V) -> Self {
+        assert!(params.dim > 0, "an index needs at least one dimension");
+        assert!(params.max_list >= 16, "lists hold at least 16 vectors");
+        let rotation = Rotation::compact(params.dim, params.rotation_seed);
+        let layout = BlockLayout::new(rotation.padded_dim());
+        let kernels = Kernels::detect();
+        Self {
+            params,
+            layout,
+            kernels,
+            rotation,
+            directory: Directory::default(),
+            vectors,
+            router: Router::new(layout, kernels),
+            lists: Vec::new(),
+            radii: Vec::new(),
+            free_cells: BTreeSet::new(),
+            counters: stats::Counters::default(),
+            journal: Journal::default(),
+        }
+    }
+
+    /// What the index was made with.
+    pub fn params(&self) -> &CellsParams {
+        &self.params
+    }
+
+    /// How many vectors there are.
+    pub fn len(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `number` is in the index.
+    pub fn contains(&self, number: u64) -> bool {
+        self.directory.slot(number).is_some()
+    }
+
+    /// Numbers and vectors, in an order that is the same for the same history.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &[u16])> {
+        self.directory
+            .slots()
+            .map(|slot| (self.directory.number(slot), self.vectors.get(slot)))
+    }
+
+    /// Adds a vector, bf16 as raw bits (see [`mod@bf16`]). Under [`Metric::Cosine`] its length does not
+    /// matter, but must not be zero.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Duplicate`], [`IndexError::WrongDimension`], [`IndexError::NoDirection`],
+    /// [`IndexError::Full`]; the index is as before.
+    pub fn insert(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
+        let query = self.rotate_stored(vector)?;
+        let cell = self.nearest_cell(&query);
+        self.place(number, vector, query, cell)
+    }
+
+    /// Adds vectors, or none of them: `vectors` holds `numbers.len()` rows. The result is that of inserting
+    /// them one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn insert_batch(&mut self, numbers: &[u64], vectors: &[u16]) -> Result<(), IndexError> {
+        for (done, (&number, vector)) in numbers
+            .iter()
+            .zip(vectors.chunks_exact(self.params.dim))
+            .enumerate()
+        {
+            if let Err(error) = self.insert(number, vector) {
+                for &number in &numbers[..done] {
+                    self.remove(number);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a vector; returns whether it was there. Its space is used again.
+    pub fn remove(&mut self, number: u64) -> bool {
+        let Some(slot) = self.directory.slot(number) else {
+            return false;
+        };
+        let cell = self.directory.place(slot).cell;
+        self.take_out(slot);
+        self.journal.remember(cell, slot, number);
+        self.directory.remove(slot);
+        self.journal.touch_page(slot);
+        if self.lists[cell as usize].len() < self.params.max_list / DISSOLVE_SHARE {
+            self.dissolve(cell);
+        }
+        true
+    }
+
+    /// Replaces the vector of a number, or adds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert), but for [`IndexError::Duplicate`]; the index is as before.
+    pub fn update(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
+        let query = self.rotate_stored(vector)?;
+        self.remove(number);
+        let cell = self.nearest_cell(&query);
+        self.place(number, vector, query, cell)
+    }
+
+    /// Returns the similarity of the query and one vector; `None` if the number is not in the index or the
+    /// query cannot be compared.
+    pub fn similarity(&self, query: &[f32], number: u64) -> Option<f32> {
+        let slot = self.directory.slot(number)?;
+        let unit = self.comparable(query).ok()?;
+        Some(self.to_similarity(self.exact_distance(&unit, slot)))
+    }
+
+    /// Returns the vector of a number, bf16 as raw bits.
+    pub fn vector(&self, number: u64) -> Option<&[u16]> {
+        Some(self.vectors.get(self.directory.slot(number)?))
+    }
+
+    /// Gives the store of vectors back.
+    pub fn into_vectors(self) -> V {
+        self.vectors
+    }
+
+    /// Whether the store of vectors has a place for every vector.
+    pub fn has_all_vectors(&self) -> bool {
+        self.directory.slots().all(|slot| self.vectors.has(slot))
+    }
+
+    /// Tells the store of vectors that it holds everything again.
+    pub fn confirm_vectors(&mut self) {
+        self.vectors.confirm();
+    }
+
+    /// Writes the vector of a number again, where the store of vectors has lost it. It must be the vector
+    /// that was inserted.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::WrongDimension`], [`IndexError::NoDirection`], [`IndexError::Storage`];
+    /// [`IndexError::Corrupt`] if the number is not in the index.
+    pub fn restore_vector(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
+        self.check_dim(vector.len())?;
+        self.stored_scale(vector)?;
+        let slot = self.directory.slot(number).ok_or(IndexError::Corrupt {
+            reason: format!("vector {number} is not in the index"),
+        })?;
+        self.vectors.set(slot, vector)
+    }
+
+    /// The nearest cell; makes the first one.
+    fn nearest_cell(&mut self, query: &RotatedQuery) -> u32 {
+        if self.router.len() == 0 {
+            return self.new_cell(&query.vector);
+        }
+        self.router.nearest(query, 1)[0].cell
+    }
+
+    /// Adds a vector to a cell, and splits the cell if that makes it too long.
+    fn place(
+        &mut self,
+        number: u64,
+        vector: &[u16],
+        query: RotatedQuery,
+        cell: u32,
+    ) -> Result<(), IndexError> {
+        if self.contains(number) {
+            return Err(IndexError::Duplicate { number });
+        }
+        let slot = self.directory.add(number).ok_or(IndexError::Full)?;
+        if let Err(error) = self.vectors.set(slot, vector) {
+            self.directory.remove(slot);
+            return Err(error);
+        }
+        self.journal.touch_page(slot);
+        self.push(cell, slot, &query.vector);
+        if self.lists[cell as usize].len() > self.params.max_list {
+            self.split(cell);
+        }
+        Ok(())
+    }
+
+    /// Appends a slot with its rotated vector to the list of a cell.
+    fn push(&mut self, cell: u32, slot: u32, rotated: &[f32]) {
+        let mut nibbles = [0; MAX_STACK_NIBBLES];
+        let mut heap = Vec::new();
+        let num_nibbles = rotated.len() / 4;
+        let nibbles = if num_nibbles <= MAX_STACK_NIBBLES {
+            &mut nibbles[..num_nibbles]
+        } else {
+            heap.resize(num_nibbles, 0);
+            &mut heap[..]
+        };
+        let (factors, radius) =
+            rabitq::encode(self.kernels, rotated, self.router.centroid(cell), nibbles);
+        let list = &mut self.lists[cell as usize];
+        self.directory.set(
+            slot,
+            Place {
+                cell,
+                position: list.len() as u32,
+            },
+        );
+        list.push(self.layout, nibbles, factors, slot);
+        self.journal.enter(cell, slot);
+        let largest = &mut self.radii[cell as usize];
+        *largest = largest.max(radius);
+    }
+
+    /// Takes a vector out of its list; the last one takes its place.
+    fn take_out(&mut self, slot: u32) {
+        let Place { cell, position } = self.directory.place(slot);
+        self.journal.leave(cell, slot);
+        let list = &mut self.lists[cell as usize];
+        if let Some(moved) = list.swap_remove(self.layout, position as usize) {
+            self.directory.set(moved, Place { cell, position });
+        }
+    }
+
+    /// Rotates a stored vector, brought to unit length where only its direction counts.
+    fn rotate_stored(&self, vector: &[u16]) -> Result<RotatedQuery, IndexError> {
+        self.check_dim(vector.len())?;
+        let rotated = self.rotated_stored(vector)?;
+        Ok(RotatedQuery::new(self.kernels, rotated))
+    }
+
+    fn rotated_stored(&self, vector: &[u16]) -> Result<Vec<f32>, IndexError> {
+        let scale = self.stored_scale(vector)?;
+        let mut comparable = vec![0.0; vector.len()];
+        self.kernels.decode_scaled(&mut comparable, vector, scale);
+        Ok(self.rotate(&comparable))
+    }
+
+    /// What a stored vector is multiplied by to be compared.
+    fn stored_scale(&self, vector: &[u16]) -> Result<f32, IndexError> {
+        let square = self.kernels.square(vector);
+        let scale = match self.params.metric {
+            Metric::Cosine => 1.0 / square.sqrt(),
+            Metric::Euclidean => 1.0,
+        };
+        // Neither zero nor so large or small that squares leave the range of f32.
+        if (MIN_SQUARE..MAX_SQUARE).contains(&square) || (square == 0.0 && scale == 1.0) {
+            Ok(scale)
+        } else {
+            Err(IndexError::NoDirection)
+        }
+    }
+
+    fn rotate(&self, comparable: &[f32]) -> Vec<f32> {
+        let mut rotated = vec![0.0; self.layout.padded_dim()];
+        self.rotation
+            .apply_into(comparable, &mut rotated, self.kernels);
+        rotated
+    }
+
+    /// Checks a vector and brings it to unit length where only its direction counts.
+    fn comparable(&self, vector: &[f32]) -> Result<Vec<f32>, IndexError> {
+        self.check_dim(vector.len())?;
+        match self.params.metric {
+            Metric::Cosine => crate::exact::normalise(vector.to_vec()).map(|(unit, _)| unit),
+            Metric::Euclidean => {
+                let square: f32 = vector.iter().map(|component| component * component).sum();
+                if square == 0.0 || (MIN_SQUARE..MAX_SQUARE).contains(&square) {
+                    Ok(vector.to_vec())
+                } else {
+                    Err(IndexError::NoDirection)
+                }
+            }
+        }
+    }
+
+    fn exact_distance(&self, comparable: &[f32], slot: u32) -> f32 {
+        let vector = self.vectors.get(slot);
+        match self.params.metric {
+            Metric::Cosine => {
+                let (dot, square) = self.kernels.dot_and_square(comparable, vector);
+                2.0 - 2.0 * dot / square.sqrt()
+            }
+            Metric::Euclidean => self.kernels.squared_distance(comparable, vector),
+        }
+    }
+
+    fn to_similarity(&self, distance: f32) -> f32 {
+        match self.params.metric {
+            Metric::Cosine => 1.0 - distance * 0.5,
+            Metric::Euclidean => -distance,
+        }
+    }
+
+    fn to_distance(&self, similarity: f32) -> f32 {
+        match self.params.metric {
+            Metric::Cosine => 2.0 - 2.0 * similarity,
+            Metric::Euclidean => -similarity,
+        }
+    }
+
+    fn check_dim(&self, got: usize) -> Result<(), IndexError> {
+        let expected = self.params.dim;
+        if got == expected {
+            Ok(())
+        } else {
+            Err(IndexError::WrongDimension { expected, got })
+        }
+    }
+}
+
+/// Squared lengths of vectors that can be compared.
+const MIN_SQUARE: f32 = 1e-30;
+const MAX_SQUARE: f32 = 1e30;
+
+/// Nibbles of a code that fit on the stack: 1,024 dimensions.
+const MAX_STACK_NIBBLES: usize = 256;

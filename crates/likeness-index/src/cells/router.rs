@@ -1,0 +1,239 @@
+//! Which cells are near: 1-bit codes of all centroids, then exact distances of the best.
+
+use std::cmp::Ordering;
+
+use super::list::List;
+use crate::kernels::{BlockLayout, Hit, Kernels, ScanQuery, ScanTable};
+use crate::rabitq;
+
+/// Blocks scanned before the limit is tightened.
+const STRIDE: usize = 8;
+/// Centroids compared exactly: this many times the cells asked for, and so many more. The code of a
+/// centroid errs by some percent of its distance; what it misses costs a query a probe, and an insertion
+/// a second-best cell.
+const OVERSAMPLING: usize = 2;
+const MIN_OVERSAMPLING: usize = 14;
+
+/// A cell and the squared distance of its centroid.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Near {
+    pub(crate) distance: f32,
+    pub(crate) cell: u32,
+}
+
+impl Near {
+    /// Nearest first, then the smaller cell.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.distance
+            .total_cmp(&other.distance)
+            .then(self.cell.cmp(&other.cell))
+    }
+}
+
+/// A rotated query with everything that is computed from it once.
+#[derive(Debug, Default)]
+pub(crate) struct RotatedQuery {
+    pub(crate) vector: Vec<f32>,
+    pub(crate) table: ScanTable,
+}
+
+impl RotatedQuery {
+    pub(crate) fn new(kernels: Kernels, vector: Vec<f32>) -> Self {
+        let mut table = ScanTable::default();
+        table.fill(kernels, &vector);
+        Self { vector, table }
+    }
+}
+
+/// Centroids by cell, with a list of their codes.
+#[derive(Debug, Clone)]
+pub(crate) struct Router {
+    layout: BlockLayout,
+    kernels: Kernels,
+    /// What the codes are relative to: the mean of the centroids at the last renewal.
+    root: Vec<f32>,
+    /// Rotated, by cell; those of free cells are whatever they were.
+    centroids: Vec<f32>,
+    codes: List,
+    /// Position in `codes` by cell.
+    positions: Vec<u32>,
+    /// Cells at which the root is computed anew: twice those at the last renewal.
+    renew_at: usize,
+}
+
+impl Router {
+    pub(crate) fn new(layout: BlockLayout, kernels: Kernels) -> Self {
+        Self {
+            layout,
+            kernels,
+            root: vec![0.0; layout.padded_dim()],
+            centroids: Vec::new(),
+            codes: List::default(),
+            positions: Vec::new(),
+            renew_at: 16,
+        }
+    }
+
+    /// How many cells there are.
+    pub(crate) fn len(&self) -> usize {
+        self.codes.len()
+    }
+
+    pub(crate) fn centroid(&self, cell: u32) -> &[f32] {
+        let dim = self.layout.padded_dim();
+        &self.centroids[cell as usize * dim..][..dim]
+    }
+
+    /// Cells in no particular, but deterministic order.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = u32> + '_ {
+        self.codes.slots(self.layout)
+    }
+
+    /// Adds a cell that is not there. Cells are dense.
+    pub(crate) fn insert(&mut self, cell: u32, centroid: &[f32]) {
+        let dim = self.layout.padded_dim();
+        let needed = (cell as usize + 1) * dim;
+        if self.centroids.len() < needed {
+            self.centroids.resize(needed, 0.0);
+            self.positions.resize(cell as usize + 1, u32::MAX);
+        }
+        self.centroids[cell as usize * dim..needed].copy_from_slice(centroid);
+        self.push_code(cell);
+        if self.codes.len() >= self.renew_at {
+            self.renew();
+        }
+    }
+
+    pub(crate) fn remove(&mut self, cell: u32) {
+        let position = self.positions[cell as usize];
+        if let Some(moved) = self.codes.swap_remove(self.layout, position as usize) {
+            self.positions[moved as usize] = position;
+        }
+        self.positions[cell as usize] = u32::MAX;
+    }
+
+    pub(crate) fn root(&self) -> &[f32] {
+        &self.root
+    }
+
+    pub(crate) fn renew_at(&self) -> usize {
+        self.renew_at
+    }
+
+    /// Takes what an earlier router had; cells follow by [`restore`](Self::restore).
+    pub(crate) fn set_root(&mut self, root: Vec<f32>, renew_at: usize) {
+        self.root = root;
+        self.renew_at = renew_at;
+    }
+
+    /// Like [`insert`](Self::insert), but never moves the root.
+    pub(crate) fn restore(&mut self, cell: u32, centroid: &[f32]) {
+        let renew_at = std::mem::replace(&mut self.renew_at, usize::MAX);
+        self.insert(cell, centroid);
+        self.renew_at = renew_at;
+    }
+
+    fn push_code(&mut self, cell: u32) {
+        let dim = self.layout.padded_dim();
+        let mut nibbles = vec![0; dim / 4];
+        let (factors, _) =
+            rabitq::encode(self.kernels, self.centroid(cell), &self.root, &mut nibbles);
+        self.positions[cell as usize] = self.codes.len() as u32;
+        self.codes.push(self.layout, &nibbles, factors, cell);
+    }
+
+    /// Moves the root to where the centroids are now. Done each time their number has doubled, so it costs
+    /// an insertion a constant share.
+    fn renew(&mut self) {
+        let mut cells: Vec<u32> = self.cells().collect();
+        // In one order, so that the sum has one rounding.
+        cells.sort_unstable();
+        self.renew_at = cells.len() * 2;
+        let mut root = vec![0.0; self.layout.padded_dim()];
+        for &cell in &cells {
+            for (sum, component) in root.iter_mut().zip(self.centroid(cell)) {
+                *sum += component;
+            }
+        }
+        let scale = 1.0 / cells.len() as f32;
+        root.iter_mut().for_each(|component| *component *= scale);
+        self.root = root;
+        self.codes.clear();
+        for cell in cells {
+            self.push_code(cell);
+        }
+    }
+
+    /// Returns the `count` nearest cells, nearest first.
+    pub(crate) fn nearest(&self, query: &RotatedQuery, count: usize) -> Vec<Near> {
+        let count = count.min(self.len());
+        let wanted = count * OVERSAMPLING + MIN_OVERSAMPLING;
+        let mut hits: Vec<Hit> = Vec::with_capacity(wanted * 2 + STRIDE * 32);
+        let mut scan = ScanQuery {
+            table: &query.table,
+            add: self.kernels.squared_distance_f32(&query.vector, &self.root),
+            error: 0.0,
+            limit: f32::INFINITY,
+        };
+        let num_blocks = self.codes.num_blocks();
+        for first in (0..num_blocks).step_by(STRIDE) {
+            let blocks = first..num_blocks.min(first + STRIDE);
+            self.codes
+                .scan_blocks(self.kernels, self.layout, blocks, &scan, &mut hits);
+            if hits.len() >= wanted * 2 {
+                keep_best(&mut hits, wanted);
+                scan.limit = hits
+                    .iter()
+                    .fold(f32::MIN, |worst, hit| worst.max(hit.estimate));
+            }
+        }
+        keep_best(&mut hits, wanted);
+        let mut near: Vec<Near> = hits
+            .iter()
+            .map(|hit| Near {
+                distance: self.distance(query, hit.slot),
+                cell: hit.slot,
+            })
+            .collect();
+        if near.len() > count && count > 0 {
+            near.select_nth_unstable_by(count - 1, Near::cmp);
+        }
+        near.truncate(count);
+        near.sort_unstable_by(Near::cmp);
+        near
+    }
+
+    /// Returns all cells, nearest first, by exact distances.
+    pub(crate) fn all(&self, query: &RotatedQuery) -> Vec<Near> {
+        let mut near: Vec<Near> = self
+            .cells()
+            .map(|cell| Near {
+                distance: self.distance(query, cell),
+                cell,
+            })
+            .collect();
+        near.sort_unstable_by(Near::cmp);
+        near
+    }
+
+    pub(crate) fn distance(&self, query: &RotatedQuery, cell: u32) -> f32 {
+        self.kernels
+            .squared_distance_f32(&query.vector, self.centroid(cell))
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.codes.memory_bytes()
+            + (self.centroids.capacity() + self.root.capacity()) * size_of::<f32>()
+            + self.positions.capacity() * size_of::<u32>()
+    }
+}
+
+/// Keeps the `count` hits with the least estimates; of equal ones those of the smaller cells.
+fn keep_best(hits: &mut Vec<Hit>, count: usize) {
+    if hits.len() > count {
+        hits.select_nth_unstable_by(count - 1, |a, b| {
+            a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot))
+        });
+        hits.truncate(count);
+    }
+}

@@ -1,0 +1,529 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use roaring::RoaringTreemap;
+
+use super::*;
+use crate::bf16;
+use crate::candidates::Neighbor;
+use crate::rotation::split_mix_64;
+
+const DIM: usize = 24;
+
+fn params() -> CellsParams {
+    CellsParams {
+        max_list: 16,
+        ..CellsParams::new(DIM)
+    }
+}
+
+/// A vector as a function of a seed; seeds that agree modulo 50 lie close together.
+fn vector(seed: u64) -> Vec<f32> {
+    let draw = |seed: u64| {
+        let mut state = seed;
+        (0..DIM).map(move |_| split_mix_64(&mut state) as f32 / u64::MAX as f32 - 0.5)
+    };
+    draw(seed % 50)
+        .zip(draw(seed.wrapping_mul(77) + 1_000))
+        .map(|(centre, noise)| centre + 0.4 * noise)
+        .collect()
+}
+
+fn stored(seed: u64) -> Vec<u16> {
+    bf16::encode(&vector(seed))
+}
+
+fn index_of(numbers: impl IntoIterator<Item = u64>) -> Cells {
+    let mut index = Cells::new(params());
+    for number in numbers {
+        index.insert(number, &stored(number)).unwrap();
+    }
+    index
+}
+
+/// A search that leaves nothing out.
+fn thorough() -> SearchParams {
+    SearchParams {
+        probes: usize::MAX / 4,
+        epsilon: 8.0,
+        ..SearchParams::default()
+    }
+}
+
+fn numbers(neighbors: &[Neighbor]) -> Vec<u64> {
+    neighbors.iter().map(|neighbor| neighbor.number).collect()
+}
+
+/// Rows, as a store would keep them.
+#[derive(Default)]
+struct Rows(BTreeMap<RowKey, Vec<u8>>);
+
+impl Rows {
+    fn apply(&mut self, changes: Vec<RowChange>) {
+        for change in changes {
+            match change.value {
+                Some(value) => self.0.insert(change.key, value),
+                None => self.0.remove(&change.key),
+            };
+        }
+    }
+
+    fn load(&self, vectors: MemoryVectors) -> Result<Cells, IndexError> {
+        let mut loader =
+            Loader::new(params(), vectors, &self.0[&RowKey::Head]).map_err(|(_, error)| error)?;
+        for (key, value) in &self.0 {
+            match *key {
+                RowKey::Head => {}
+                RowKey::Page(page) => loader.page(page, value)?,
+                RowKey::Cell(cell) => loader.cell(cell, value)?,
+                RowKey::Posting(cell, number) => loader.posting(cell, number, value)?,
+            }
+        }
+        loader.check()?;
+        Ok(loader.finish())
+    }
+}
+
+#[test]
+fn an_empty_index_gives_an_empty_answer() {
+    let index = Cells::new(params());
+    let answer = index.search(&vector(1), 5, &thorough(), None).unwrap();
+    assert_eq!(answer.neighbors, vec![]);
+    assert_eq!(index.similarity(&vector(1), 1), None);
+    assert_eq!(
+        index
+            .range(&vector(1), 0.5, 5, &thorough(), None)
+            .unwrap()
+            .neighbors,
+        vec![]
+    );
+    assert!(index.candidates(&vector(1), 5, 5).unwrap().is_empty());
+}
+
+#[test]
+fn refuses_what_cannot_be_compared_and_stays_as_it_was() {
+    let mut index = index_of(0..10);
+    for bad in [
+        vec![0u16; DIM],
+        bf16::encode(&[f32::NAN; DIM]),
+        bf16::encode(&[f32::INFINITY; DIM]),
+    ] {
+        assert_eq!(index.insert(99, &bad), Err(IndexError::NoDirection));
+        assert_eq!(index.update(3, &bad), Err(IndexError::NoDirection));
+    }
+    assert_eq!(
+        index.insert(99, &[1, 2]),
+        Err(IndexError::WrongDimension {
+            expected: DIM,
+            got: 2
+        })
+    );
+    assert_eq!(
+        index.insert(3, &stored(77)),
+        Err(IndexError::Duplicate { number: 3 })
+    );
+    assert_eq!(index.vector(3), Some(&stored(3)[..]));
+    assert_eq!(index.len(), 10);
+}
+
+#[test]
+fn a_batch_with_a_bad_vector_leaves_nothing_behind() {
+    let mut index = index_of(0..10);
+    let mut vectors: Vec<u16> = (20..30).flat_map(stored).collect();
+    vectors[5 * DIM..6 * DIM].fill(0);
+    let numbers: Vec<u64> = (20..30).collect();
+    assert_eq!(
+        index.insert_batch(&numbers, &vectors),
+        Err(IndexError::NoDirection)
+    );
+    assert_eq!(index.len(), 10);
+    assert!(!index.contains(20));
+}
+
+#[test]
+fn a_thorough_search_is_exact() {
+    let index = index_of(0..3_000);
+    assert!(index.stats().num_cells > 100);
+    for query in 0..50 {
+        let query = vector(query * 31 + 7);
+        let exact = index.search_exact(&query, 10, None).unwrap();
+        assert_eq!(
+            index
+                .search(&query, 10, &thorough(), None)
+                .unwrap()
+                .neighbors,
+            exact
+        );
+        let floor = exact[9].similarity;
+        let range = index.range(&query, floor, 100, &thorough(), None).unwrap();
+        assert!(
+            range
+                .neighbors
+                .iter()
+                .all(|neighbor| neighbor.similarity >= floor)
+        );
+        assert_eq!(numbers(&range.neighbors)[..10], numbers(&exact));
+    }
+}
+
+#[test]
+fn few_probes_find_most() {
+    let index = index_of(0..5_000);
+    let params = SearchParams {
+        probes: 12,
+        ..SearchParams::default()
+    };
+    let mut found = 0;
+    for query in 0..100 {
+        let query = vector(query * 53 + 100_000);
+        let exact = numbers(&index.search_exact(&query, 10, None).unwrap());
+        let answer = index.search(&query, 10, &params, None).unwrap();
+        found += numbers(&answer.neighbors)
+            .iter()
+            .filter(|number| exact.contains(number))
+            .count();
+    }
+    assert!(found >= 900, "{found} of 1,000");
+}
+
+#[test]
+fn a_filter_lets_through_only_what_it_holds() {
+    let index = index_of(0..2_000);
+    let allowed: RoaringTreemap = (0..2_000).step_by(7).collect();
+    let query = vector(5);
+    let exact = index.search_exact(&query, 10, Some(&allowed)).unwrap();
+    assert!(exact.iter().all(|neighbor| neighbor.number % 7 == 0));
+    let answer = index
+        .search(&query, 10, &thorough(), Some(&allowed))
+        .unwrap();
+    assert_eq!(answer.neighbors, exact);
+}
+
+#[test]
+fn a_certified_answer_is_exact_and_says_so() {
+    let index = index_of(0..3_000);
+    let params = SearchParams {
+        epsilon: 8.0,
+        accuracy: Accuracy::Certified,
+        ..SearchParams::default()
+    };
+    for query in 0..30 {
+        let query = vector(query * 91 + 3);
+        let answer = index.search(&query, 10, &params, None).unwrap();
+        let certificate = answer.certificate.unwrap();
+        assert!(certificate.is_complete && certificate.open_cells == 0);
+        assert_eq!(
+            answer.neighbors,
+            index.search_exact(&query, 10, None).unwrap()
+        );
+    }
+}
+
+#[test]
+fn a_query_that_is_inserted_gets_the_answer_from_before() {
+    let mut index = Cells::new(params());
+    for number in 0..1_000 {
+        let before = index.search(&vector(number), 5, &thorough(), None).unwrap();
+        let answer = index
+            .insert_search(number, &stored(number), 5, &thorough())
+            .unwrap();
+        // The query of the one is rounded to bf16, that of the other is not.
+        let close = answer
+            .neighbors
+            .iter()
+            .zip(&before.neighbors)
+            .all(|(a, b)| (a.similarity - b.similarity).abs() < 0.01);
+        assert!(close && answer.neighbors.len() == before.neighbors.len());
+        assert!(index.contains(number));
+    }
+}
+
+#[test]
+fn euclidean_distances_are_found_too() {
+    let mut index = Cells::new(CellsParams {
+        metric: Metric::Euclidean,
+        ..params()
+    });
+    for number in 0..2_000 {
+        let scaled: Vec<f32> = vector(number)
+            .iter()
+            .map(|component| component * (1.0 + number as f32 / 500.0))
+            .collect();
+        index.insert(number, &bf16::encode(&scaled)).unwrap();
+    }
+    for query in 0..30 {
+        let query: Vec<f32> = vector(query * 17)
+            .iter()
+            .map(|component| component * 3.0)
+            .collect();
+        let answer = index.search(&query, 10, &thorough(), None).unwrap();
+        assert_eq!(
+            answer.neighbors,
+            index.search_exact(&query, 10, None).unwrap()
+        );
+        assert!(answer.neighbors[0].similarity <= 0.0);
+    }
+}
+
+#[test]
+fn equal_vectors_without_end_are_split_and_found() {
+    let mut index = Cells::new(params());
+    for number in 0..500 {
+        index.insert(number, &stored(1)).unwrap();
+    }
+    assert_eq!(
+        index
+            .search(&vector(1), 500, &thorough(), None)
+            .unwrap()
+            .neighbors
+            .len(),
+        500
+    );
+    for number in 0..500 {
+        assert!(index.remove(number));
+    }
+    assert!(index.is_empty());
+    assert_eq!(index.stats().num_cells, 0);
+}
+
+#[test]
+fn space_of_what_is_removed_is_used_again() {
+    let mut index = index_of(0..4_000);
+    let before = index.memory_bytes();
+    for round in 0..5 {
+        for number in 0..3_500 {
+            assert!(index.remove(number + round * 10_000));
+        }
+        for number in 0..3_500 {
+            index
+                .insert(number + (round + 1) * 10_000, &stored(number))
+                .unwrap();
+        }
+        let _ = index.changes();
+    }
+    assert_eq!(index.len(), 4_000);
+    assert!(
+        index.memory_bytes() < before * 3 / 2,
+        "{before} {}",
+        index.memory_bytes()
+    );
+}
+
+#[test]
+fn rows_of_another_index_and_torn_rows_are_refused() {
+    let mut index = index_of(0..200);
+    index.track_changes();
+    let mut rows = Rows::default();
+    rows.apply(index.changes());
+    let vectors = || index.vectors.clone();
+    let head = rows.0[&RowKey::Head].clone();
+    let wrong = |head: &[u8]| {
+        Loader::new(params(), vectors(), head)
+            .map(|_| ())
+            .map_err(|(_, error)| error)
+    };
+    assert!(matches!(
+        wrong(b"not an index"),
+        Err(IndexError::Foreign { .. })
+    ));
+    assert!(matches!(
+        wrong(&head[..40]),
+        Err(IndexError::Corrupt { .. })
+    ));
+    assert!(matches!(wrong(&[]), Err(IndexError::Corrupt { .. })));
+    let other = CellsParams {
+        rotation_seed: 1,
+        ..params()
+    };
+    assert!(matches!(
+        Loader::new(other, vectors(), &head).map(|_| ()),
+        Err((_, IndexError::Foreign { .. }))
+    ));
+    for key in rows.0.keys().copied().collect::<Vec<_>>() {
+        if key == RowKey::Head {
+            continue;
+        }
+        let mut torn = Rows(rows.0.clone());
+        let value = torn.0.get_mut(&key).unwrap();
+        value.truncate(value.len() / 2);
+        assert!(
+            matches!(torn.load(vectors()), Err(IndexError::Corrupt { .. })),
+            "{key:?}"
+        );
+        let mut lost = Rows(rows.0.clone());
+        lost.0.remove(&key);
+        let is_last_cell = matches!(key, RowKey::Cell(_) | RowKey::Posting(..) | RowKey::Page(_));
+        assert!(is_last_cell && lost.load(vectors()).is_err(), "{key:?}");
+    }
+}
+
+/// What can be done to an index.
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(u64, u64),
+    Remove(u64),
+    Update(u64, u64),
+    Commit,
+    Reopen,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let number = 0u64..400;
+    let step = prop_oneof![
+        12 => (number.clone(), any::<u64>()).prop_map(|(number, seed)| Step::Insert(number * 3, seed)),
+        4 => number.clone().prop_map(|number| Step::Remove(number * 3)),
+        2 => (number, any::<u64>()).prop_map(|(number, seed)| Step::Update(number * 3, seed)),
+        1 => Just(Step::Commit),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..800)
+}
+
+/// An index with the rows that are committed, and what a plain map says should be in each.
+struct Model {
+    index: Cells,
+    rows: Rows,
+    plain: BTreeMap<u64, u64>,
+    committed: BTreeMap<u64, u64>,
+    committed_vectors: MemoryVectors,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut index = Cells::new(params());
+        index.track_changes();
+        let mut rows = Rows::default();
+        rows.apply(index.changes());
+        Self {
+            committed_vectors: index.vectors.clone(),
+            index,
+            rows,
+            plain: BTreeMap::new(),
+            committed: BTreeMap::new(),
+        }
+    }
+
+    fn commit(&mut self) {
+        self.rows.apply(self.index.changes());
+        self.committed = self.plain.clone();
+        self.committed_vectors = self.index.vectors.clone();
+    }
+
+    fn reopen(&mut self) {
+        self.index = self.rows.load(self.committed_vectors.clone()).unwrap();
+        self.plain = self.committed.clone();
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Insert(number, seed) => {
+                let is_new = self
+                    .plain
+                    .insert(number, *self.plain.get(&number).unwrap_or(&seed))
+                    .is_none();
+                let outcome = self.index.insert(number, &stored(seed));
+                assert_eq!(outcome.is_ok(), is_new);
+            }
+            Step::Remove(number) => {
+                assert_eq!(
+                    self.index.remove(number),
+                    self.plain.remove(&number).is_some()
+                );
+            }
+            Step::Update(number, seed) => {
+                self.index.update(number, &stored(seed)).unwrap();
+                self.plain.insert(number, seed);
+            }
+            Step::Commit => self.commit(),
+            Step::Reopen => {
+                self.commit();
+                self.reopen();
+            }
+            Step::Crash => self.reopen(),
+        }
+    }
+
+    fn check(&self) {
+        let held: BTreeMap<u64, Vec<u16>> = self
+            .index
+            .iter()
+            .map(|(number, vector)| (number, vector.to_vec()))
+            .collect();
+        let expected: BTreeMap<u64, Vec<u16>> = self
+            .plain
+            .iter()
+            .map(|(&number, &seed)| (number, stored(seed)))
+            .collect();
+        assert_eq!(held, expected);
+        assert_eq!(self.index.len(), self.plain.len());
+        let in_lists: usize = self.index.lists.iter().map(List::len).sum();
+        assert_eq!(in_lists, self.plain.len());
+        for slot in self.index.directory.slots() {
+            let Place { cell, position } = self.index.directory.place(slot);
+            assert_eq!(
+                self.index.lists[cell as usize].slot(self.index.layout, position as usize),
+                slot
+            );
+        }
+        for seed in 0..3 {
+            let query = vector(seed * 1_013);
+            let exact = self.index.search_exact(&query, 10, None).unwrap();
+            assert_eq!(
+                self.index
+                    .search(&query, 10, &thorough(), None)
+                    .unwrap()
+                    .neighbors,
+                exact
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_history_answers_like_a_plain_map(steps in steps()) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.apply(step);
+        }
+        model.check();
+    }
+
+    #[test]
+    fn a_reopened_index_goes_on_like_the_one_before(steps in steps(), more in steps()) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.apply(step);
+        }
+        model.commit();
+        let mut other = model.rows.load(model.committed_vectors.clone()).unwrap();
+        let few = SearchParams { probes: 3, ..SearchParams::default() };
+        for step in &more {
+            match *step {
+                Step::Insert(number, seed) => {
+                    let outcome = model.index.insert(number, &stored(seed));
+                    prop_assert_eq!(outcome, other.insert(number, &stored(seed)));
+                }
+                Step::Remove(number) => {
+                    prop_assert_eq!(model.index.remove(number), other.remove(number));
+                }
+                Step::Update(number, seed) => {
+                    model.index.update(number, &stored(seed)).unwrap();
+                    other.update(number, &stored(seed)).unwrap();
+                }
+                Step::Commit | Step::Reopen | Step::Crash => {
+                    prop_assert_eq!(model.index.changes(), other.changes());
+                }
+            }
+        }
+        prop_assert_eq!(model.index.changes(), other.changes());
+        for seed in 0..5 {
+            let query = vector(seed * 701 + 9);
+            prop_assert_eq!(model.index.search(&query, 10, &few, None), other.search(&query, 10, &few, None));
+        }
+    }
+}

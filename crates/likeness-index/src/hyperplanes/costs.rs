@@ -1,0 +1,212 @@
+//! What the steps of a query cost on a machine.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use super::codes::Codes;
+use super::flips::Flips;
+use super::padded_dim;
+use super::postings::Postings;
+use super::search::PREFETCH_AHEAD;
+use super::tally::Tally;
+use crate::code::QueryCode;
+use crate::kernels::Kernels;
+use crate::rotation::{Rotation, split_mix_64};
+use crate::vectors::{MemoryVectors, Vectors};
+
+/// Times of the steps of a query, in nanoseconds, for vectors of one dimension.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Costs {
+    /// One rotation: D projections.
+    pub rotation_ns: f64,
+    /// Making the query's own code, once.
+    pub code_ns: f64,
+    /// Finding out which bucket comes next.
+    pub flip_ns: f64,
+    /// Looking up a bucket: mostly one or two accesses to memory that no cache holds.
+    pub bucket_ns: f64,
+    /// Counting an entry of a posting list.
+    pub entry_ns: f64,
+    /// Estimating a candidate's similarity from its code.
+    pub estimate_ns: f64,
+    /// Comparing a candidate exactly.
+    pub exact_ns: f64,
+    /// Adding a vector to a list.
+    pub push_ns: f64,
+}
+
+/// Sizes above those of caches, small enough to be made in a fraction of a second.
+const NUM_TABLES: u32 = 32;
+const NUM_LISTS: u32 = 1 << 17;
+const NUM_CODES: u32 = 1 << 18;
+const VECTOR_BYTES: usize = 1 << 27;
+const NUM_ENTRIES: u32 = 1 << 14;
+const NUM_TRIALS: u32 = 1 << 11;
+/// Rounds of each measurement.
+const NUM_ROUNDS: usize = 9;
+
+impl Costs {
+    /// Returns costs as measured at 512 dimensions on a core of a shared server with AVX-512, scaled to the
+    /// dimension. Good for comparing settings, and the same everywhere.
+    pub fn typical(dim: usize) -> Self {
+        let dim = padded_dim(dim) as f64;
+        Self {
+            rotation_ns: 3.0 * dim,
+            code_ns: 10.0 * dim,
+            flip_ns: 32.0,
+            bucket_ns: 60.0,
+            entry_ns: 2.5,
+            estimate_ns: 60.0 + 0.1 * dim,
+            exact_ns: 20.0 + 0.35 * dim,
+            push_ns: 300.0,
+        }
+    }
+
+    /// Measures this machine; takes about a second and 300 MB. `clock` tells the time since any fixed moment.
+    ///
+    /// # Panics
+    ///
+    /// If `dim` is 0.
+    pub fn measure(dim: usize, clock: &dyn Fn() -> Duration) -> Self {
+        assert!(dim > 0, "vectors have at least one dimension");
+        let dim = padded_dim(dim);
+        let kernels = Kernels::detect();
+        let mut random = Random(7);
+        let vector: Vec<f32> = (0..dim).map(|_| random.component()).collect();
+        // The median of several rounds: other work on the machine makes some of them longer.
+        let time = |count: u32, work: &mut dyn FnMut()| {
+            let mut rounds = [0.0; NUM_ROUNDS];
+            for round in &mut rounds {
+                let before = clock();
+                work();
+                *round = clock().saturating_sub(before).as_secs_f64() * 1e9 / f64::from(count);
+            }
+            rounds.sort_unstable_by(f64::total_cmp);
+            rounds[NUM_ROUNDS / 2]
+        };
+
+        let rotation = Rotation::compact(dim, 7);
+        let mut rotated = vec![0.0; dim];
+        let rotation_ns = time(200, &mut || {
+            for _ in 0..200 {
+                rotation.apply_into(black_box(&vector), &mut rotated, kernels);
+            }
+        });
+
+        let code_ns = time(200, &mut || {
+            for _ in 0..200 {
+                black_box(QueryCode::new(black_box(&rotated)));
+            }
+        });
+
+        let mut flips = Flips::default();
+        let flip_ns = time(NUM_TRIALS * 16, &mut || {
+            for trial in 0..NUM_TRIALS as usize {
+                let first = trial % (dim - 16);
+                flips.start(&rotated[first..first + 16]);
+                black_box(flips.by_ref().take(16).sum::<u32>());
+            }
+        });
+
+        // One after the other, as the terms of a vector are.
+        let mut tables = vec![Postings::new(1_024); NUM_TABLES as usize];
+        let num_slots = NUM_LISTS / NUM_ROUNDS as u32;
+        let push_ns = time(num_slots * NUM_TABLES, &mut || {
+            for slot in 0..num_slots {
+                for postings in &mut tables {
+                    postings.push(random.below(NUM_LISTS), slot);
+                }
+            }
+        });
+        let bucket_ns = time(NUM_TRIALS * NUM_TABLES, &mut || {
+            for _ in 0..NUM_TRIALS {
+                for postings in &tables {
+                    black_box(postings.get(random.below(NUM_LISTS)).first());
+                }
+            }
+        });
+
+        let slots: Vec<u32> = (0..NUM_ENTRIES).map(|_| random.below(NUM_LISTS)).collect();
+        let entry_ns = time(NUM_ENTRIES, &mut || {
+            let mut tally = Tally::with_room(slots.len());
+            slots.iter().for_each(|&slot| tally.add(slot));
+            black_box(tally.counts().count());
+        });
+
+        let mut codes = Codes::new(dim);
+        for slot in 0..NUM_CODES {
+            codes.set(slot, &rotated);
+        }
+        let code = QueryCode::new(&rotated);
+        let estimate_ns = time(NUM_TRIALS, &mut || {
+            for _ in 0..NUM_TRIALS {
+                black_box(codes.estimate(&code, random.below(NUM_CODES), kernels));
+            }
+        });
+
+        let num_vectors = (VECTOR_BYTES / (2 * dim)) as u32;
+        let mut vectors = MemoryVectors::new(dim);
+        let stored = crate::bf16::encode(&vector);
+        for slot in 0..num_vectors {
+            vectors.set(slot, &stored).expect("memory has room for it");
+        }
+        let exact_ns = time(NUM_TRIALS, &mut || {
+            let slots: Vec<u32> = (0..NUM_TRIALS + PREFETCH_AHEAD as u32)
+                .map(|_| random.below(num_vectors))
+                .collect();
+            for soon in slots.windows(PREFETCH_AHEAD + 1) {
+                Kernels::prefetch(vectors.get(soon[PREFETCH_AHEAD]));
+                black_box(kernels.dot_and_square(&vector, vectors.get(soon[0])));
+            }
+        });
+
+        Self {
+            rotation_ns,
+            code_ns,
+            flip_ns,
+            bucket_ns,
+            entry_ns,
+            estimate_ns,
+            exact_ns,
+            push_ns,
+        }
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u32) -> u32 {
+        (((split_mix_64(&mut self.0) >> 32) * u64::from(bound)) >> 32) as u32
+    }
+
+    /// Between -1 and 1.
+    fn component(&mut self) -> f32 {
+        (split_mix_64(&mut self.0) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn every_step_takes_some_time() {
+        let start = Instant::now();
+        let costs = Costs::measure(64, &|| start.elapsed());
+        for ns in [
+            costs.rotation_ns,
+            costs.code_ns,
+            costs.flip_ns,
+            costs.bucket_ns,
+            costs.entry_ns,
+            costs.estimate_ns,
+            costs.exact_ns,
+            costs.push_ns,
+        ] {
+            assert!(ns > 0.0 && ns < 1e6, "{costs:?}");
+        }
+    }
+}

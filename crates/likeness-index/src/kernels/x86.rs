@@ -1,0 +1,300 @@
+//! AVX2 and AVX-512: the portable loops compiled again, and by hand what the compiler does not find.
+
+use std::arch::x86_64::{
+    __m128i, _MM_HINT_T0, _mm_add_epi16, _mm_prefetch, _mm_slli_epi16, _mm_storeu_si128,
+    _mm_sub_epi16, _mm_unpackhi_epi16, _mm_unpacklo_epi16,
+};
+
+use super::BLOCK;
+
+/// bf16 components in a cache line of 64 bytes.
+const LINE: usize = 32;
+
+#[expect(unsafe_code, reason = "the instruction takes a pointer")]
+pub(super) fn prefetch(vector: &[u16]) {
+    for line in vector.chunks(LINE) {
+        // SAFETY: a hint; it reads nothing the program can see, and the address is in the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
+/// Compiles portable loops for more instructions.
+macro_rules! recompile {
+    ($features:literal: $($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
+        #[target_feature(enable = $features)]
+        pub(in crate::kernels) fn $name($($argument: $type),*) $(-> $result)? {
+            portable::$name($($argument),*)
+        }
+    )*};
+}
+
+/// 16-bit sums of the low and the high nibbles' entries, as the loops below keep them: `both` adds pairs
+/// of bytes as one number of 16 bits, `odd` the upper byte of each pair alone. The difference is the sum
+/// of the lower bytes, because both are kept modulo 2¹⁶ and a sum is below that.
+#[target_feature(enable = "avx2")]
+fn separate(both: [__m128i; 2], odd: [__m128i; 2]) -> [u16; BLOCK] {
+    let mut sums = [0; BLOCK];
+    for (half, (both, odd)) in sums
+        .as_chunks_mut::<16>()
+        .0
+        .iter_mut()
+        .zip(both.into_iter().zip(odd))
+    {
+        let even = _mm_sub_epi16(both, _mm_slli_epi16::<8>(odd));
+        let (low, high) = half.split_at_mut(8);
+        store(low, _mm_unpacklo_epi16(even, odd));
+        store(high, _mm_unpackhi_epi16(even, odd));
+    }
+    sums
+}
+
+#[target_feature(enable = "avx2")]
+#[expect(unsafe_code, reason = "writes through a pointer")]
+fn store(eight: &mut [u16], register: __m128i) {
+    assert_eq!(eight.len(), 8);
+    // SAFETY: the slice has the 16 bytes that are written; the instruction asks for no alignment.
+    unsafe { _mm_storeu_si128(eight.as_mut_ptr().cast(), register) };
+}
+
+pub(super) mod avx2 {
+    use std::arch::x86_64::{
+        __m256i, _mm256_add_epi16, _mm256_and_si256, _mm256_castsi256_si128,
+        _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_srli_epi16,
+    };
+    use std::ops::Range;
+
+    use super::super::ResidualSums;
+    use super::super::portable;
+    use super::super::scan::{self, BLOCK, BlockLayout, Hit, Line, ScanQuery};
+    use super::{__m128i, _mm_add_epi16, separate};
+
+    recompile! { "avx2,popcnt":
+        weighted_distances(codes: &[u64], planes: &[u64], distances: &mut [u32]);
+        dot(query: &[f32], vector: &[u16]) -> f32;
+        dot_and_square(query: &[f32], vector: &[u16]) -> (f32, f32);
+        squared_distance(query: &[f32], vector: &[u16]) -> f32;
+        squared_distance_f32(a: &[f32], b: &[f32]) -> f32;
+        flip_and_transform(values: &mut [f32], signs: &[f32], part: Range<usize>);
+        square(vector: &[u16]) -> f32;
+        decode_scaled(target: &mut [f32], vector: &[u16], scale: f32);
+        add_scaled(sum: &mut [f32], vector: &[u16], scale: f32);
+        signs(vector: &[f32], centroid: &[f32], nibbles: &mut [u8]) -> ResidualSums;
+        fill_table(rotated: &[f32], entries: &mut [u8], inverse: f32);
+    }
+
+    #[target_feature(enable = "avx2,popcnt")]
+    pub(in crate::kernels) fn scan(
+        layout: BlockLayout,
+        blocks: &[Line],
+        len: usize,
+        query: &ScanQuery<'_>,
+        hits: &mut Vec<Hit>,
+    ) {
+        scan::scan(layout, blocks, len, query, hits, |codes, entries| {
+            sums(codes, entries)
+        });
+    }
+
+    /// As [`portable::sums`].
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn sums(codes: &[Line], entries: &[u8]) -> [u16; BLOCK] {
+        let nibble = _mm256_set1_epi8(0x0f);
+        let mut both = [_mm256_setzero_si256(); 2];
+        let mut odd = [_mm256_setzero_si256(); 2];
+        for (line, tables) in codes.iter().zip(entries.as_chunks::<64>().0) {
+            for half in 0..2 {
+                let code = load_words(&line.0[half * 8..]);
+                let table = load_bytes(&tables[half * 32..]);
+                let high = _mm256_srli_epi16::<4>(code);
+                for (idx, selector) in [code, high].into_iter().enumerate() {
+                    let found = _mm256_shuffle_epi8(table, _mm256_and_si256(selector, nibble));
+                    both[idx] = _mm256_add_epi16(both[idx], found);
+                    odd[idx] = _mm256_add_epi16(odd[idx], _mm256_srli_epi16::<8>(found));
+                }
+            }
+        }
+        separate(both.map(|sums| fold(sums)), odd.map(|sums| fold(sums)))
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn fold(sums: __m256i) -> __m128i {
+        _mm_add_epi16(
+            _mm256_castsi256_si128(sums),
+            _mm256_extracti128_si256::<1>(sums),
+        )
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    #[expect(unsafe_code, reason = "reads through a pointer")]
+    fn load_words(words: &[u32]) -> __m256i {
+        assert!(words.len() >= 8);
+        // SAFETY: the slice has the 32 bytes that are read; the instruction asks for no alignment.
+        unsafe { _mm256_loadu_si256(words.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    #[expect(unsafe_code, reason = "reads through a pointer")]
+    fn load_bytes(bytes: &[u8]) -> __m256i {
+        assert!(bytes.len() >= 32);
+        // SAFETY: the slice has the 32 bytes that are read; the instruction asks for no alignment.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+}
+
+pub(super) mod avx512 {
+    use std::arch::x86_64::{
+        __m512i, _mm_add_epi16, _mm512_add_epi16, _mm512_add_epi64, _mm512_and_si512,
+        _mm512_extracti32x4_epi32, _mm512_load_si512, _mm512_loadu_si512, _mm512_maskz_loadu_epi64,
+        _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_set1_epi8, _mm512_setzero_si512,
+        _mm512_shuffle_epi8, _mm512_slli_epi64, _mm512_srli_epi16, _mm512_xor_si512,
+    };
+    use std::ops::Range;
+
+    use super::super::N_PLANES;
+    use super::super::ResidualSums;
+    use super::super::portable;
+    use super::super::scan::{self, BLOCK, BlockLayout, Hit, Line, ScanQuery};
+    use super::{__m128i, separate};
+
+    recompile! { "avx512f,avx512bw":
+        dot(query: &[f32], vector: &[u16]) -> f32;
+        dot_and_square(query: &[f32], vector: &[u16]) -> (f32, f32);
+        squared_distance(query: &[f32], vector: &[u16]) -> f32;
+        squared_distance_f32(a: &[f32], b: &[f32]) -> f32;
+        flip_and_transform(values: &mut [f32], signs: &[f32], part: Range<usize>);
+        square(vector: &[u16]) -> f32;
+        decode_scaled(target: &mut [f32], vector: &[u16], scale: f32);
+        add_scaled(sum: &mut [f32], vector: &[u16], scale: f32);
+        signs(vector: &[f32], centroid: &[f32], nibbles: &mut [u8]) -> ResidualSums;
+        fill_table(rotated: &[f32], entries: &mut [u8], inverse: f32);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(in crate::kernels) fn scan(
+        layout: BlockLayout,
+        blocks: &[Line],
+        len: usize,
+        query: &ScanQuery<'_>,
+        hits: &mut Vec<Hit>,
+    ) {
+        scan::scan(layout, blocks, len, query, hits, |codes, entries| {
+            sums(codes, entries)
+        });
+    }
+
+    /// As [`portable::sums`].
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn sums(codes: &[Line], entries: &[u8]) -> [u16; BLOCK] {
+        let nibble = _mm512_set1_epi8(0x0f);
+        let mut both = [_mm512_setzero_si512(); 2];
+        let mut odd = [_mm512_setzero_si512(); 2];
+        for (line, tables) in codes.iter().zip(entries.as_chunks::<64>().0) {
+            let code = load_line(line);
+            let table = load_bytes(tables);
+            let high = _mm512_srli_epi16::<4>(code);
+            for (idx, selector) in [code, high].into_iter().enumerate() {
+                let found = _mm512_shuffle_epi8(table, _mm512_and_si512(selector, nibble));
+                both[idx] = _mm512_add_epi16(both[idx], found);
+                odd[idx] = _mm512_add_epi16(odd[idx], _mm512_srli_epi16::<8>(found));
+            }
+        }
+        separate(both.map(|sums| fold(sums)), odd.map(|sums| fold(sums)))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn fold(sums: __m512i) -> __m128i {
+        _mm_add_epi16(
+            _mm_add_epi16(
+                _mm512_extracti32x4_epi32::<0>(sums),
+                _mm512_extracti32x4_epi32::<1>(sums),
+            ),
+            _mm_add_epi16(
+                _mm512_extracti32x4_epi32::<2>(sums),
+                _mm512_extracti32x4_epi32::<3>(sums),
+            ),
+        )
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    #[expect(unsafe_code, reason = "reads through a pointer")]
+    fn load_line(line: &Line) -> __m512i {
+        // SAFETY: a line is 64 bytes, aligned to 64.
+        unsafe { _mm512_load_si512(std::ptr::from_ref(line).cast()) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    #[expect(unsafe_code, reason = "reads through a pointer")]
+    fn load_bytes(bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: the array is 64 bytes; the instruction asks for no alignment.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+
+    /// Words of one register.
+    const N_WORDS: usize = 8;
+
+    /// By hand, because the compiler does not find the form that keeps the planes in registers.
+    #[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
+    pub(in crate::kernels) fn weighted_distances(
+        codes: &[u64],
+        planes: &[u64],
+        distances: &mut [u32],
+    ) {
+        let num_words = planes.len() / N_PLANES;
+        if num_words > N_WORDS {
+            return weighted_distances_long(codes, planes, distances);
+        }
+        let (plane0, rest) = planes.split_at(num_words);
+        let (plane1, rest) = rest.split_at(num_words);
+        let (plane2, plane3) = rest.split_at(num_words);
+        let planes = [load(plane0), load(plane1), load(plane2), load(plane3)];
+        for (code, distance) in codes.chunks_exact(num_words).zip(distances) {
+            *distance = _mm512_reduce_add_epi64(weighted_ones(load(code), planes)) as u32;
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn weighted_distances_long(codes: &[u64], planes: &[u64], distances: &mut [u32]) {
+        let num_words = planes.len() / N_PLANES;
+        for (code, distance) in codes.chunks_exact(num_words).zip(distances) {
+            let mut sum = _mm512_setzero_si512();
+            for (block_idx, block) in code.chunks(N_WORDS).enumerate() {
+                let at = |plane: usize| {
+                    load(&planes[plane * num_words + block_idx * N_WORDS..][..block.len()])
+                };
+                sum = _mm512_add_epi64(
+                    sum,
+                    weighted_ones(load(block), [at(0), at(1), at(2), at(3)]),
+                );
+            }
+            *distance = _mm512_reduce_add_epi64(sum) as u32;
+        }
+    }
+
+    /// Loads at most [`N_WORDS`] words, the missing ones as zero.
+    #[target_feature(enable = "avx512f")]
+    #[expect(unsafe_code, reason = "reads through a pointer")]
+    fn load(words: &[u64]) -> __m512i {
+        debug_assert!((1..=N_WORDS).contains(&words.len()));
+        let mask = (0xff >> (N_WORDS - words.len())) as u8;
+        // SAFETY: the mask has one bit for each word of the slice; masked-out words are not read.
+        unsafe { _mm512_maskz_loadu_epi64(mask, words.as_ptr().cast()) }
+    }
+
+    /// Returns p₀ + 2p₁ + 4p₂ + 8p₃ in each word, pⱼ = popcount(code ⊕ planeⱼ).
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn weighted_ones(code: __m512i, planes: [__m512i; N_PLANES]) -> __m512i {
+        let ones = |plane| _mm512_popcnt_epi64(_mm512_xor_si512(code, plane));
+        let low = _mm512_add_epi64(ones(planes[0]), _mm512_slli_epi64::<1>(ones(planes[1])));
+        let high = _mm512_add_epi64(ones(planes[2]), _mm512_slli_epi64::<1>(ones(planes[3])));
+        _mm512_add_epi64(low, _mm512_slli_epi64::<2>(high))
+    }
+}

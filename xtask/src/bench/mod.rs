@@ -1,0 +1,40 @@
+//! `cargo xtask bench`: likeness measured side by side with its peers.
+//!
+//! Speeds decide no test: a command here fails if something could not be run, and prints whether the
+//! project's aims were met.
+
+mod contenders;
+mod front;
+mod index;
+mod machine;
+mod page;
+mod plot;
+mod python;
+mod results;
+mod sets;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    subject: Subject,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subject {
+    /// The index against hnswlib, usearch, faiss and ScaNN: one thread, one vector a call
+    Index(index::Arguments),
+}
+
+/// Measures and returns the figures.
+///
+/// # Errors
+/// If something could not be run.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
+    match &arguments.subject {
+        Subject::Index(arguments) => index::run(arguments),
+    }
+}
