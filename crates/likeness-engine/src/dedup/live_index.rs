@@ -11,6 +11,8 @@
 mod audit;
 mod recent;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Bound;
 use std::sync::RwLock;

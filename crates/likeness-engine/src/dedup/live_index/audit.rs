@@ -64,6 +64,11 @@ impl Auditor {
         self.config.every > 0 && count.is_multiple_of(self.config.every)
     }
 
+    #[cfg(test)]
+    pub(super) fn recall(&self) -> Option<likeness_index::Recall> {
+        self.audit.lock().expect("nothing in it can panic").recall()
+    }
+
     fn record(&self, answered: &[Neighbor], exact: &[Neighbor]) {
         let mut audit = self.audit.lock().expect("nothing in it can panic");
         audit.record(answered, exact);

@@ -1,0 +1,184 @@
+use likeness_adapters::MemoryStore;
+use likeness_core::state::Key;
+use likeness_core::{ImageId, Sha256, Timestamp};
+use likeness_index::bf16;
+use likeness_vision::PdqHash;
+
+use super::*;
+use crate::dedup::tables::{encode, number_key};
+
+const DIM: usize = 24;
+/// More than two segments of the latest images, so that the first ones are in the index alone.
+const N_IMAGES: u64 = 9_000;
+const BATCH: u64 = 64;
+
+fn config() -> IndexConfig {
+    IndexConfig {
+        dim: DIM,
+        max_candidates: 100,
+        probes: 32,
+        epsilon: 3.0,
+        exact_below: 1,
+        audit: AuditConfig {
+            every: 1,
+            wanted: 0.0,
+            max_probes: 64,
+        },
+    }
+}
+
+/// Images come in pairs of near-copies, far apart in time.
+fn vector(number: u64) -> Vec<f32> {
+    let wave = |seed: u64, idx: usize| {
+        let mixed = (seed * 1_000 + idx as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f32 / (1 << 23) as f32
+            - 1.0
+    };
+    (0..DIM)
+        .map(|idx| wave(number % (N_IMAGES / 2), idx) + 0.05 * wave(number + 77_777, idx))
+        .collect()
+}
+
+fn record(number: u64) -> (ImageNumber, NumberRecord) {
+    let id = ImageId::new(format!("image-{number}")).expect("a good id");
+    let record = NumberRecord {
+        head: id.clone(),
+        head_number: ImageNumber(number),
+        uploaded: Timestamp(number),
+        sha256: Sha256([0; 32]),
+        pdq: PdqHash([0; 32]),
+        pdq_quality: 100,
+        flatness: 0,
+        embedding: bf16::to_le_bytes(&bf16::encode(&vector(number))).into(),
+        id,
+    };
+    (ImageNumber(number), record)
+}
+
+fn rows(records: &[(ImageNumber, NumberRecord)]) -> impl Iterator<Item = Write> + '_ {
+    records
+        .iter()
+        .map(|(number, record)| Write::Put(number_key(*number), encode(record)))
+}
+
+async fn open(store: &MemoryStore, num_images: u64) -> LiveIndex {
+    LiveIndex::open(store, OpenedVectors::memory(DIM), config(), num_images)
+        .await
+        .expect("opens")
+}
+
+async fn filled(store: &MemoryStore) -> LiveIndex {
+    let index = open(store, 0).await;
+    for first in (0..N_IMAGES).step_by(BATCH as usize) {
+        let records: Vec<_> = (first..N_IMAGES.min(first + BATCH)).map(record).collect();
+        let mut writes = index.stage(&records).expect("stages");
+        writes.extend(rows(&records));
+        store.write(writes).await.expect("writes");
+        index.committed(&records).expect("commits");
+    }
+    index
+}
+
+fn answers(index: &LiveIndex) -> Vec<Vec<(u64, f32)>> {
+    (0..200)
+        .map(|number| {
+            let found = index.search(&vector(number), 50, 0.9, 5).expect("searches");
+            assert_eq!(found.num_indexed, N_IMAGES);
+            assert!(!found.is_exact && found.is_due);
+            let pairs = found.candidates.iter();
+            pairs.map(|found| (found.number.0, found.cosine)).collect()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn near_copies_are_found_by_the_index_and_after_reopening_by_the_same_answer() {
+    let store = MemoryStore::new();
+    let index = filled(&store).await;
+    let before = answers(&index);
+    for (number, answer) in before.iter().enumerate() {
+        let number = number as u64;
+        for expected in [number, number + N_IMAGES / 2] {
+            assert!(
+                answer.iter().any(|&(found, _)| found == expected),
+                "{number}"
+            );
+        }
+    }
+    let reopened = open(&store, N_IMAGES).await;
+    assert_eq!(answers(&reopened), before);
+    assert_eq!(reopened.size().0, N_IMAGES);
+}
+
+#[tokio::test]
+async fn what_is_not_committed_is_not_found_and_is_gone_once_settled() {
+    let store = MemoryStore::new();
+    let index = filled(&store).await;
+    let before = answers(&index);
+    let records: Vec<_> = (N_IMAGES..N_IMAGES + BATCH).map(record).collect();
+    let first = index.stage(&records).expect("stages");
+    assert_eq!(answers(&index), before);
+    assert_eq!(index.similarity(&vector(0), ImageNumber(N_IMAGES)), None);
+    // The commit failed: nothing was written.
+    index.settle(&store, N_IMAGES).await.expect("settles");
+    assert_eq!(answers(&index), before);
+    // Trying again writes the same rows.
+    assert_eq!(index.stage(&records).expect("stages"), first);
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_made_anew() {
+    let store = MemoryStore::new();
+    drop(filled(&store).await);
+    for garbage in [&b"garbage"[..], b"LKCI"] {
+        let head = Key::single(
+            likeness_core::state::Table("index"),
+            Bytes::from_static(&[0]),
+        );
+        let write = Write::Put(head, Bytes::copy_from_slice(garbage));
+        store.write(vec![write]).await.expect("writes");
+        let index = open(&store, N_IMAGES).await;
+        let answer = index.search(&vector(3), 50, 0.9, 5).expect("searches");
+        assert!(answer.candidates.iter().any(|found| found.number.0 == 3));
+        // And is there the next time.
+        let again = open(&store, N_IMAGES).await;
+        assert_eq!(answers(&again), answers(&index));
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_waited_is_looked_at_from_where_it_was() {
+    let store = MemoryStore::new();
+    let index = filled(&store).await;
+    let found = index
+        .search_since(&vector(N_IMAGES / 2 + 7), 5, 50, 0.9)
+        .expect("searches");
+    let numbers: Vec<u64> = found.iter().map(|found| found.number.0).collect();
+    assert!(
+        numbers.contains(&7) && numbers.contains(&(N_IMAGES / 2 + 7)),
+        "{numbers:?}"
+    );
+    let found = index
+        .search_since(&vector(7), 8, 50, 0.9)
+        .expect("searches");
+    assert!(found.iter().all(|found| found.number.0 >= 8));
+}
+
+#[tokio::test]
+async fn audits_tell_the_recall() {
+    let store = MemoryStore::new();
+    let index = filled(&store).await;
+    for number in 0..50 {
+        let found = index
+            .search(&vector(number), 50, 0.9, 10)
+            .expect("searches");
+        index
+            .audit(&vector(number), found.num_indexed, &found.candidates)
+            .expect("audits");
+    }
+    let recall = index.auditor.recall().expect("fifty searches");
+    assert!(
+        recall.value > 0.9 && recall.low < recall.value,
+        "{recall:?}"
+    );
+}
