@@ -62,7 +62,7 @@ impl<V: Vectors> Cells<V> {
         if let Some(centroid) = self.best_seed(&members) {
             self.spawn(&centroid);
         }
-        if self.lists[cell as usize].len() > self.params.max_list {
+        if self.lists[cell as usize].len() > self.max_list() {
             let members = self.members(cell);
             self.cut(cell, &members);
         }
@@ -107,7 +107,7 @@ impl<V: Vectors> Cells<V> {
             };
             self.lists[near.cell as usize].scan(self.kernels, self.layout, &scan, &mut hits);
         }
-        let count = (self.params.max_list / SHIFT_SHARE).max(MIN_MEAN);
+        let count = (self.max_list() / SHIFT_SHARE).max(MIN_MEAN);
         if hits.len() > count {
             hits.select_nth_unstable_by(count - 1, |a, b| {
                 a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot))
@@ -171,7 +171,7 @@ impl<V: Vectors> Cells<V> {
                 Kernels::prefetch(self.vectors.get(slot));
             }
             for &(slot, _) in batch {
-                if self.lists[cell as usize].len() >= self.params.max_list {
+                if self.lists[cell as usize].len() >= self.max_list() {
                     return;
                 }
                 self.move_if_nearer(slot, cell);
@@ -223,7 +223,7 @@ impl<V: Vectors> Cells<V> {
         for part in parts {
             let centroid = RotatedQuery::new(self.kernels, self.router.centroid(part).to_vec());
             for (slot, _) in self.drawn(&centroid) {
-                if self.lists[part as usize].len() >= self.params.max_list {
+                if self.lists[part as usize].len() >= self.max_list() {
                     break;
                 }
                 if self.directory.place(slot).cell != part {
@@ -251,7 +251,7 @@ impl<V: Vectors> Cells<V> {
         let mut best = (own, part);
         for &cell in neighbours {
             let other = distance(self.router.centroid(cell));
-            if other < best.0 && self.lists[cell as usize].len() < self.params.max_list {
+            if other < best.0 && self.lists[cell as usize].len() < self.max_list() {
                 best = (other, cell);
             }
         }
@@ -277,7 +277,7 @@ impl<V: Vectors> Cells<V> {
             let query = RotatedQuery::new(self.kernels, vector.to_vec());
             let target = self.router.nearest(&query, 1)[0].cell;
             self.push(target, slot, vector);
-            if self.lists[target as usize].len() > self.params.max_list {
+            if self.lists[target as usize].len() > self.max_list() {
                 self.split(target);
             }
         }

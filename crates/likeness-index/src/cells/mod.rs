@@ -15,6 +15,7 @@
 //!
 //! The same history of calls gives the same answers, on every machine.
 
+mod best;
 mod journal;
 mod list;
 mod maintain;
@@ -58,7 +59,8 @@ pub struct CellsParams {
     pub metric: Metric,
     /// Seed of the random rotation.
     pub rotation_seed: u64,
-    /// Vectors in a list at which it is split, at least 16.
+    /// Vectors in a list at which it is split, at least 16. In a large index lists grow beyond it: they are at
+    /// least a 8,192nd of the vectors.
     pub max_list: usize,
 }
 
@@ -76,6 +78,11 @@ impl CellsParams {
 
 /// Length of a list at which it is split, if nothing else is said.
 pub const DEFAULT_MAX_LIST: usize = 128;
+
+/// From so many full lists on, lists grow instead of becoming more: the centroids of all cells are scanned
+/// for every vector, which would come to cost more than its lists. With the default length that is at a
+/// million vectors.
+const MANY_CELLS: usize = 8_192;
 
 /// A list shorter than this share of the longest is dissolved.
 const DISSOLVE_SHARE: usize = 16;
@@ -165,7 +172,7 @@ impl<V: Vectors> Cells<V> {
             .map(|slot| (self.directory.number(slot), self.vectors.get(slot)))
     }
 
-    /// Adds a vector, bf16 as raw bits (see [`mod@bf16`]). Under [`Metric::Cosine`] its length does not
+    /// Adds a vector, bf16 as raw bits (see [`mod@crate::bf16`]). Under [`Metric::Cosine`] its length does not
     /// matter, but must not be zero.
     ///
     /// # Errors
@@ -298,10 +305,15 @@ impl<V: Vectors> Cells<V> {
         }
         self.journal.touch_page(slot);
         self.push(cell, slot, &query.vector);
-        if self.lists[cell as usize].len() > self.params.max_list {
+        if self.lists[cell as usize].len() > self.max_list() {
             self.split(cell);
         }
         Ok(())
+    }
+
+    /// Length of a list at which it is split.
+    fn max_list(&self) -> usize {
+        self.params.max_list.max(self.len() / MANY_CELLS)
     }
 
     /// Appends a slot with its rotated vector to the list of a cell.

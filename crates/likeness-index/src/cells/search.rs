@@ -1,8 +1,7 @@
 //! Queries: probe cells, scan codes, rank exactly what the codes cannot rule out.
 
-use std::collections::BinaryHeap;
-
 use super::Cells;
+use super::best::{Best, Goal};
 use super::router::{Near, RotatedQuery};
 use crate::bf16;
 use crate::candidates::{Candidate, Neighbor, take_top_k};
@@ -18,7 +17,7 @@ const PREFETCH_AHEAD: usize = 8;
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchParams {
-    /// Cells looked at, nearest first.
+    /// Cells looked at, at most, nearest first.
     pub probes: usize,
     /// ε₀: a vector is ruled out if its estimate is so many standard deviations of the estimate's error
     /// above what could still count. 1.9 misses 2.8 % of what it should not, 3 misses 0.14 %.
@@ -26,7 +25,7 @@ pub struct SearchParams {
     /// Vectors compared exactly at most, those with the least estimates; 0 for all that are not ruled out.
     pub rerank: usize,
     /// Whether the bound takes the angle into account: tighter for near-copies, see
-    /// [`rabitq`](crate::rabitq).
+    /// the module `rabitq`.
     pub angle_aware: bool,
     /// When to stop.
     pub accuracy: Accuracy,
@@ -49,7 +48,8 @@ impl Default for SearchParams {
 pub enum Accuracy {
     /// After the probes that were asked for.
     Fast,
-    /// When no cell that was not looked at can hold anything better: see [`Certificate`].
+    /// When no cell that was not looked at can hold anything better, or after the probes that were asked for;
+    /// the answer says which: see [`Certificate`]. With `usize::MAX` probes it is always the first.
     Certified,
 }
 
@@ -77,20 +77,12 @@ pub struct Answer {
     pub certificate: Option<Certificate>,
 }
 
-/// What a search wants.
-#[derive(Debug, Clone, Copy)]
-enum Goal {
-    /// The nearest ones.
-    Nearest,
-    /// All up to a squared distance.
-    Within(f32),
-}
-
 /// What a scan over cells found.
 struct Scanned {
     hits: Vec<Hit>,
     num_scanned: usize,
-    num_probed: usize,
+    /// Cells, nearest first, that were looked at or can hold nothing better.
+    num_settled: usize,
 }
 
 impl<V: Vectors> Cells<V> {
@@ -298,7 +290,7 @@ impl<V: Vectors> Cells<V> {
         let neighbors = self.rank(comparable, scanned.hits, limit, params, &mut best);
         let certificate = (params.accuracy == Accuracy::Certified).then(|| {
             let worst = best.worst();
-            let open_cells = near[scanned.num_probed..]
+            let open_cells = near[scanned.num_settled..]
                 .iter()
                 .filter(|cell| self.nearest_possible(cell) <= worst)
                 .count();
@@ -340,16 +332,22 @@ impl<V: Vectors> Cells<V> {
         let mut scanned = Scanned {
             hits: Vec::with_capacity(1_024),
             num_scanned: 0,
-            num_probed: 0,
+            num_settled: 0,
         };
         let mut fresh = 0;
+        let mut num_opened = 0;
         for cell in near {
             let limit = best.limit();
             if params.accuracy == Accuracy::Certified && self.nearest_possible(cell) > limit {
-                // Cells come by distance of their centroids; a later one may have a larger radius.
-                scanned.num_probed += 1;
+                // Cells come by the distance of their centroids; a later one may have a larger radius.
+                scanned.num_settled += 1;
                 continue;
             }
+            if num_opened == params.probes {
+                break;
+            }
+            num_opened += 1;
+            scanned.num_settled += 1;
             let list = &self.lists[cell.cell as usize];
             let scan = ScanQuery {
                 table: &rotated.table,
@@ -359,7 +357,6 @@ impl<V: Vectors> Cells<V> {
             };
             list.scan(self.kernels, self.layout, &scan, &mut scanned.hits);
             scanned.num_scanned += list.len();
-            scanned.num_probed += 1;
             if let Some(filter) = filter {
                 let mut kept = fresh;
                 for idx in fresh..scanned.hits.len() {
@@ -458,94 +455,6 @@ impl<V: Vectors> Cells<V> {
                 }
                 self.to_similarity(self.exact_distance(comparable, slot))
             })
-            .collect()
-    }
-}
-
-/// A distance with its number, worst first in a heap.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Entry(f32, u64);
-
-impl Eq for Entry {}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0).then(self.1.cmp(&other.1))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The best so far: while scanning, upper bounds; while ranking, exact distances.
-#[derive(Debug)]
-struct Best {
-    /// Nothing further away counts.
-    within: f32,
-    capacity: usize,
-    heap: BinaryHeap<Entry>,
-    num_compared: usize,
-}
-
-impl Best {
-    fn new(goal: Goal, limit: usize) -> Self {
-        Self {
-            within: match goal {
-                Goal::Nearest => f32::INFINITY,
-                Goal::Within(distance) => distance,
-            },
-            capacity: limit,
-            heap: BinaryHeap::with_capacity(limit.min(4_096) + 1),
-            num_compared: 0,
-        }
-    }
-
-    /// What has a lower bound above this is not among the best.
-    fn limit(&self) -> f32 {
-        if self.heap.len() < self.capacity {
-            return self.within;
-        }
-        self.heap
-            .peek()
-            .map_or(self.within, |worst| worst.0.min(self.within))
-    }
-
-    /// Takes note that something is no further away than `upper`.
-    fn bound(&mut self, upper: f32) {
-        self.offer(upper, 0);
-    }
-
-    fn start_ranking(&mut self) {
-        self.heap.clear();
-    }
-
-    fn worst(&self) -> f32 {
-        self.limit()
-    }
-
-    fn offer(&mut self, distance: f32, number: u64) {
-        if distance > self.within {
-            return;
-        }
-        let entry = Entry(distance, number);
-        if self.heap.len() < self.capacity {
-            self.heap.push(entry);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && entry < *worst
-        {
-            *worst = entry;
-        }
-    }
-
-    fn take(&mut self) -> Vec<(f32, u64)> {
-        let mut entries: Vec<Entry> = self.heap.iter().copied().collect();
-        entries.sort_unstable();
-        entries
-            .into_iter()
-            .map(|Entry(distance, number)| (distance, number))
             .collect()
     }
 }

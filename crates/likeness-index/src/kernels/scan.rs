@@ -58,7 +58,7 @@ impl BlockLayout {
 
 /// The table of a query: for each nibble position the rounded sums of its 16 subsets of components.
 ///
-/// For a code b, Σ_{bᵢ=1} qᵢ ≈ step·Σₛ entries[s][nibbleₛ] + base.
+/// For a code b: `Σ_{bᵢ=1} qᵢ ≈ step·Σₛ entries[s][nibbleₛ] + base`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ScanTable {
     /// 16 entries for each nibble position.
