@@ -151,12 +151,17 @@ impl VectorFile {
     fn grow(&mut self) -> io::Result<()> {
         let chunk = self.chunks.len() as u64;
         let bytes = self.chunk_bytes();
-        rustix::fs::fallocate(
+        let allocated = rustix::fs::fallocate(
             &self.file,
             rustix::fs::FallocateFlags::empty(),
             HEADER + chunk * bytes,
             bytes,
-        )?;
+        );
+        match allocated {
+            // Some file systems cannot allocate ahead: there, a full disk is met when it is written.
+            Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(HEADER + (chunk + 1) * bytes)?,
+            outcome => outcome?,
+        }
         let mapped = self.map(chunk)?;
         self.chunks.push(mapped);
         Ok(())

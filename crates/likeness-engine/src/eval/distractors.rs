@@ -13,7 +13,7 @@
 //! The covariance of a few hundred residuals in some hundred dimensions is poorly known: e would lie in the
 //! space that they span. It is therefore drawn towards a multiple of the identity by the share that makes
 //! the expected error least (Ledoit & Wolf, "A well-conditioned estimator for large-dimensional covariance
-//! matrices", 2004), copies of one picture counting as one observation. e is a sum of [`NUM_SUMMANDS`]
+//! matrices", 2004), copies of one picture counting as one observation. e is a sum of `NUM_SUMMANDS`
 //! residuals with normal weights, which has that covariance and is cheap, and of normal noise.
 //!
 //! What it does not make: near-duplicates among distractors, and clusters finer than the real pictures it
