@@ -293,7 +293,14 @@ fn candidates(binary: &Path, models: &Path, samples: &Path) -> anyhow::Result<Va
         command.arg("--photos").arg(samples.join(set));
     }
     command
-        .args(["--limit", "12", "--distractors", "20000", "--scheme", "cells"])
+        .args([
+            "--limit",
+            "12",
+            "--distractors",
+            "20000",
+            "--scheme",
+            "cells",
+        ])
         .args(["--require", "0.99", "--json"])
         .env("LIKENESS_MODELS", models);
     let output = process::output(command, DEMO_LIMIT)?;
