@@ -202,7 +202,9 @@ impl Vectors for VectorFile {
     fn confirm(&mut self) {
         if let Err(error) = self.write_header(false) {
             warn!(%error, "cannot mark the file of vectors as good: it will be written again");
+            return;
         }
+        self.is_intact = true;
     }
 }
 

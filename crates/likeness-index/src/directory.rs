@@ -172,7 +172,10 @@ impl Directory {
         count: usize,
     ) -> (impl Iterator<Item = u32> + '_, Option<u32>) {
         let end = self.places.len() * PAGE;
-        let (first, last) = (first as usize, (first as usize + count).min(end));
+        let (first, last) = (
+            first as usize,
+            (first as usize).saturating_add(count).min(end),
+        );
         let slots = (first..last)
             .map(|slot| slot as u32)
             .filter(|&slot| self.place(slot).cell != ABSENT);

@@ -229,11 +229,18 @@ impl LiveIndex {
             if !inner.is_stale && inner.committed == num_images {
                 return Ok(());
             }
-            let cells = inner.cells.take();
-            cells.map(Cells::into_vectors)
+            // Reading the rows failed the last time, and with it went the store of vectors. Going on without
+            // it would leave a file behind that says it is whole and is not.
+            let cells = inner.cells.take().ok_or_else(|| {
+                StoreError::corrupt(
+                    "index",
+                    "rows",
+                    "could not be read again after a failed commit; restart to go on",
+                )
+            })?;
+            cells.into_vectors()
         };
         // Vectors of images that were not committed are overwritten when their numbers are given again.
-        let vectors = vectors.unwrap_or_else(|| OpenedVectors::memory(self.config.dim).vectors);
         warn!("a commit failed: reading the index again");
         let opened = OpenedVectors {
             vectors,

@@ -192,6 +192,13 @@ impl<V: Vectors> Cells<V> {
     ///
     /// As [`insert`](Self::insert).
     pub fn insert_batch(&mut self, numbers: &[u64], vectors: &[u16]) -> Result<(), IndexError> {
+        let expected = numbers.len() * self.params.dim;
+        if vectors.len() != expected {
+            return Err(IndexError::WrongDimension {
+                expected,
+                got: vectors.len(),
+            });
+        }
         for (done, (&number, vector)) in numbers
             .iter()
             .zip(vectors.chunks_exact(self.params.dim))
@@ -227,7 +234,8 @@ impl<V: Vectors> Cells<V> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert), but for [`IndexError::Duplicate`]; the index is as before.
+    /// As [`insert`](Self::insert), but for [`IndexError::Duplicate`]; the index is as before, save that after
+    /// [`IndexError::Full`] or [`IndexError::Storage`] the number is gone.
     pub fn update(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
         let query = self.rotate_stored(vector)?;
         self.remove(number);

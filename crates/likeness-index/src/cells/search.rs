@@ -64,7 +64,7 @@ pub struct Certificate {
     /// Vectors that were ruled out by their codes alone. Each of them is, with the probability that a normal
     /// deviate exceeds `epsilon`, better than its code says.
     pub ruled_out: usize,
-    /// The ε₀ they were ruled out with; infinite if the search was not asked to count on codes.
+    /// The ε₀ they were ruled out with.
     pub epsilon: f32,
 }
 
@@ -149,7 +149,10 @@ impl<V: Vectors> Cells<V> {
                 certificate: None,
             });
         }
-        let near = self.router.nearest(&rotated, params.probes.max(1));
+        let near = match params.accuracy {
+            Accuracy::Fast => self.router.nearest(&rotated, params.probes.max(1)),
+            Accuracy::Certified => self.router.all(&rotated),
+        };
         let answer = self.answer_from(&comparable, &rotated, &near, Goal::Nearest, k, params, None);
         self.place(number, vector, rotated, near[0].cell)?;
         Ok(answer)
@@ -216,14 +219,8 @@ impl<V: Vectors> Cells<V> {
         k: usize,
         filter: Option<&dyn Filter>,
     ) -> Result<Vec<Neighbor>, IndexError> {
-        let comparable = self.comparable(query)?;
-        let neighbors = self.directory.slots().map(|slot| Neighbor {
-            number: self.directory.number(slot),
-            similarity: self.to_similarity(self.exact_distance(&comparable, slot)),
-        });
-        let is_wanted =
-            |neighbor: &Neighbor| filter.is_none_or(|filter| filter.contains(neighbor.number));
-        Ok(take_top_k(neighbors.filter(is_wanted).collect(), k))
+        let (best, _) = self.search_exact_part(query, k, filter, 0, usize::MAX)?;
+        Ok(best)
     }
 
     /// Like [`search_exact`](Self::search_exact), over `count` slots from `first` alone; returns where to go

@@ -136,6 +136,14 @@ fn a_batch_with_a_bad_vector_leaves_nothing_behind() {
         index.insert_batch(&numbers, &vectors),
         Err(IndexError::NoDirection)
     );
+    let short = index.insert_batch(&numbers, &stored(20));
+    assert_eq!(
+        short,
+        Err(IndexError::WrongDimension {
+            expected: 10 * DIM,
+            got: DIM
+        })
+    );
     assert_eq!(index.len(), 10);
     assert!(!index.contains(20));
 }
@@ -227,6 +235,11 @@ fn a_certified_answer_is_exact_or_says_that_it_may_not_be() {
         num_open += certificate.open_cells;
     }
     assert!(num_open > 0);
+    // What is inserted after its search gets the same certificate.
+    let mut index = index;
+    let before = index.search(&bf16::decode(&stored(9_999)), 10, &certified(3), None);
+    let inserted = index.insert_search(9_999, &stored(9_999), 10, &certified(3));
+    assert_eq!(inserted, before);
 }
 
 #[test]
