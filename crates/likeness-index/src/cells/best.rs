@@ -1,4 +1,4 @@
-//! The best of a search so far: first what they can be at most, then what they are.
+//! The best of a search so far.
 
 use std::collections::BinaryHeap;
 
@@ -29,13 +29,14 @@ impl PartialOrd for Entry {
     }
 }
 
-/// The best so far: while scanning, upper bounds; while ranking, exact distances.
+/// The best so far, by exact distances.
 #[derive(Debug)]
 pub(super) struct Best {
     /// Nothing further away counts.
     within: f32,
     capacity: usize,
     heap: BinaryHeap<Entry>,
+    /// Vectors that were compared; counted by the search.
     pub(super) num_compared: usize,
 }
 
@@ -62,17 +63,18 @@ impl Best {
             .map_or(self.within, |worst| worst.0.min(self.within))
     }
 
-    /// Takes note that something is no further away than `upper`.
-    pub(super) fn bound(&mut self, upper: f32) {
-        self.offer(upper, 0);
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
     }
 
-    pub(super) fn start_ranking(&mut self) {
-        self.heap.clear();
+    /// How many more there is room for.
+    pub(super) fn missing(&self) -> usize {
+        self.capacity - self.heap.len()
     }
 
-    pub(super) fn worst(&self) -> f32 {
-        self.limit()
+    /// Whether a bound is known, so that more need not be compared to find one.
+    pub(super) fn is_full(&self) -> bool {
+        self.within.is_finite() || self.missing() == 0
     }
 
     pub(super) fn offer(&mut self, distance: f32, number: u64) {

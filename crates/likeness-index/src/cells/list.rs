@@ -104,20 +104,18 @@ impl List {
         position: usize,
     ) -> impl Iterator<Item = u8> + '_ {
         let block = self.block(layout, position);
-        let (byte, shift) = nibble_place(position);
         (0..layout.padded_dim() / 4).map(move |place| {
-            let (line, word, bits) = byte_place(place * BLOCK / 2 + byte);
-            (self.lines[block + line].0[word] >> (bits + shift) & 0x0f) as u8
+            let (line, word, bits) = nibble_place(layout, position, place);
+            (self.lines[block + line].0[word] >> bits & 0x0f) as u8
         })
     }
 
     fn set_code(&mut self, layout: BlockLayout, position: usize, nibble: impl Fn(usize) -> u32) {
         let block = self.block(layout, position);
-        let (byte, shift) = nibble_place(position);
         for place in 0..layout.padded_dim() / 4 {
-            let (line, word, bits) = byte_place(place * BLOCK / 2 + byte);
+            let (line, word, bits) = nibble_place(layout, position, place);
             let target = &mut self.lines[block + line].0[word];
-            *target = *target & !(0x0f << (bits + shift)) | nibble(place) << (bits + shift);
+            *target = *target & !(0x0f << bits) | nibble(place) << bits;
         }
     }
 
@@ -146,6 +144,11 @@ impl List {
         kernels.scan(layout, lines, len, query, hits);
     }
 
+    /// Asks for the list's memory, which will be scanned soon.
+    pub(crate) fn prefetch(&self) {
+        Kernels::prefetch(&self.lines);
+    }
+
     pub(crate) fn num_blocks(&self) -> usize {
         self.len.div_ceil(BLOCK)
     }
@@ -167,15 +170,10 @@ impl List {
     }
 }
 
-/// Byte within a nibble position's 16 bytes, and shift within the byte.
-fn nibble_place(position: usize) -> (usize, u32) {
-    let idx = position % BLOCK;
-    (idx % 16, if idx < 16 { 0 } else { 4 })
-}
-
-/// Line, word and shift of a byte of the codes.
-fn byte_place(byte: usize) -> (usize, usize, u32) {
-    (byte / 64, byte % 64 / 4, (byte % 4) as u32 * 8)
+/// Line, word and shift of a nibble.
+fn nibble_place(layout: BlockLayout, position: usize, place: usize) -> (usize, usize, u32) {
+    let (byte, shift) = layout.nibble(position, place);
+    (byte / 64, byte % 64 / 4, (byte % 4) as u32 * 8 + shift)
 }
 
 fn factor_place(layout: BlockLayout, position: usize, array: usize) -> (usize, usize) {

@@ -11,7 +11,7 @@
 //! .20 of the ten nearest in 8 probes and .71 in 256, with seeds .47 and .84; k-means over all vectors
 //! with as many cells, .58 and .91.
 
-use super::router::RotatedQuery;
+use super::router::{RotatedQuery, keep_best};
 use super::{Cells, List};
 use crate::kernels::{Hit, Kernels, ScanQuery};
 use crate::rabitq;
@@ -58,8 +58,7 @@ impl<V: Vectors> Cells<V> {
     /// Makes room in a cell that has grown too long.
     pub(super) fn split(&mut self, cell: u32) {
         self.counters.splits += 1;
-        let members = self.members(cell);
-        if let Some(centroid) = self.best_seed(&members) {
+        if let Some(centroid) = self.best_seed(&self.member_slots(cell)) {
             self.spawn(&centroid);
         }
         if self.lists[cell as usize].len() > self.max_list() {
@@ -69,14 +68,12 @@ impl<V: Vectors> Cells<V> {
     }
 
     /// Returns, of some centroids near random members, the one that would shorten residuals the most.
-    fn best_seed(&self, members: &Members) -> Option<Vec<f32>> {
-        let dim = self.layout.padded_dim();
+    fn best_seed(&self, members: &[u32]) -> Option<Vec<f32>> {
         let mut best: Option<(f32, Vec<f32>)> = None;
         for trial in 0..NUM_SEEDS {
             let mut state = self.counters.splits * NUM_SEEDS + trial;
-            let pick = split_mix_64(&mut state) as usize % members.slots.len();
-            let member = &members.vectors[pick * dim..(pick + 1) * dim];
-            let mut centroid = self.shifted(member);
+            let pick = split_mix_64(&mut state) as usize % members.len();
+            let mut centroid = self.shifted(self.stored_rotated(members[pick]));
             let mut gain = 0.0;
             for _ in 0..SEED_ROUNDS {
                 let drawn = self.drawn(&RotatedQuery::new(self.kernels, centroid.clone()));
@@ -95,25 +92,24 @@ impl<V: Vectors> Cells<V> {
     }
 
     /// Returns the mean of what seems nearest to a vector.
-    fn shifted(&self, vector: &[f32]) -> Vec<f32> {
-        let seed = RotatedQuery::new(self.kernels, vector.to_vec());
+    fn shifted(&self, vector: Vec<f32>) -> Vec<f32> {
+        let seed = RotatedQuery::new(self.kernels, vector);
+        let count = (self.max_list() / SHIFT_SHARE).max(MIN_MEAN);
         let mut hits: Vec<Hit> = Vec::new();
+        let mut limit = f32::INFINITY;
         for near in self.router.nearest(&seed, NUM_NEIGHBOURS) {
             let scan = ScanQuery {
                 table: &seed.table,
                 add: near.distance,
                 error: 0.0,
-                limit: f32::INFINITY,
+                limit,
             };
             self.lists[near.cell as usize].scan(self.kernels, self.layout, &scan, &mut hits);
+            if hits.len() >= 2 * count {
+                limit = keep_best(&mut hits, count);
+            }
         }
-        let count = (self.max_list() / SHIFT_SHARE).max(MIN_MEAN);
-        if hits.len() > count {
-            hits.select_nth_unstable_by(count - 1, |a, b| {
-                a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot))
-            });
-            hits.truncate(count);
-        }
+        keep_best(&mut hits, count);
         // In one order, so that the sum has one rounding.
         hits.sort_unstable_by_key(|hit| hit.slot);
         let slots: Vec<u32> = hits.iter().map(|hit| hit.slot).collect();
@@ -296,9 +292,14 @@ impl<V: Vectors> Cells<V> {
     }
 
     /// By slot, so that what follows does not depend on the order of the list.
-    fn members(&self, cell: u32) -> Members {
+    fn member_slots(&self, cell: u32) -> Vec<u32> {
         let mut slots: Vec<u32> = self.lists[cell as usize].slots(self.layout).collect();
         slots.sort_unstable();
+        slots
+    }
+
+    fn members(&self, cell: u32) -> Members {
+        let slots = self.member_slots(cell);
         let mut vectors = Vec::with_capacity(slots.len() * self.layout.padded_dim());
         for (idx, &slot) in slots.iter().enumerate() {
             self.prefetch(&slots, idx + PREFETCHED);

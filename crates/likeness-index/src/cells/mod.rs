@@ -19,6 +19,7 @@ mod best;
 mod journal;
 mod list;
 mod maintain;
+mod probe;
 mod router;
 mod search;
 mod stats;
@@ -127,8 +128,8 @@ impl<V: Vectors> Cells<V> {
         assert!(params.dim > 0, "an index needs at least one dimension");
         assert!(params.max_list >= 16, "lists hold at least 16 vectors");
         let rotation = Rotation::compact(params.dim, params.rotation_seed);
-        let layout = BlockLayout::new(rotation.padded_dim());
         let kernels = Kernels::detect();
+        let layout = BlockLayout::new(rotation.padded_dim(), kernels);
         Self {
             params,
             layout,

@@ -14,6 +14,9 @@ const STRIDE: usize = 8;
 const OVERSAMPLING: usize = 2;
 const MIN_OVERSAMPLING: usize = 14;
 
+/// Centroids on their way from memory while one is compared.
+const PREFETCH_AHEAD: usize = 2;
+
 /// A cell and the squared distance of its centroid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Near {
@@ -181,18 +184,21 @@ impl Router {
             self.codes
                 .scan_blocks(self.kernels, self.layout, blocks, &scan, &mut hits);
             if hits.len() >= wanted * 2 {
-                keep_best(&mut hits, wanted);
-                scan.limit = hits
-                    .iter()
-                    .fold(f32::MIN, |worst, hit| worst.max(hit.estimate));
+                scan.limit = keep_best(&mut hits, wanted);
             }
         }
         keep_best(&mut hits, wanted);
         let mut near: Vec<Near> = hits
             .iter()
-            .map(|hit| Near {
-                distance: self.distance(query, hit.slot),
-                cell: hit.slot,
+            .enumerate()
+            .map(|(idx, hit)| {
+                if let Some(later) = hits.get(idx + PREFETCH_AHEAD) {
+                    Kernels::prefetch(self.centroid(later.slot));
+                }
+                Near {
+                    distance: self.distance(query, hit.slot),
+                    cell: hit.slot,
+                }
             })
             .collect();
         if near.len() > count && count > 0 {
@@ -228,12 +234,19 @@ impl Router {
     }
 }
 
-/// Keeps the `count` hits with the least estimates; of equal ones those of the smaller cells.
-fn keep_best(hits: &mut Vec<Hit>, count: usize) {
-    if hits.len() > count {
-        hits.select_nth_unstable_by(count - 1, |a, b| {
-            a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot))
-        });
-        hits.truncate(count);
+/// Keeps the `count` hits with the least estimates, of equal ones those of the smaller slots; returns what an
+/// estimate must not exceed to be among them.
+pub(super) fn keep_best(hits: &mut Vec<Hit>, count: usize) -> f32 {
+    if hits.len() <= count {
+        return f32::INFINITY;
     }
+    let Some(last) = count.checked_sub(1) else {
+        hits.clear();
+        return f32::NEG_INFINITY;
+    };
+    hits.select_nth_unstable_by(last, |a, b| {
+        a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot))
+    });
+    hits.truncate(count);
+    hits[last].estimate
 }

@@ -1,18 +1,15 @@
 //! Queries: probe cells, scan codes, rank exactly what the codes cannot rule out.
 
 use super::Cells;
-use super::best::{Best, Goal};
+use super::best::Goal;
+use super::probe::{PREFETCH_AHEAD, Probe};
 use super::router::{Near, RotatedQuery};
 use crate::bf16;
 use crate::candidates::{Candidate, Neighbor, take_top_k};
 use crate::error::IndexError;
 use crate::filter::Filter;
 use crate::kernels::{Hit, Kernels, ScanQuery};
-use crate::rabitq;
 use crate::vectors::Vectors;
-
-/// Vectors on their way from memory while one is compared.
-const PREFETCH_AHEAD: usize = 8;
 
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,14 +72,6 @@ pub struct Answer {
     pub neighbors: Vec<Neighbor>,
     /// Present if [`Accuracy::Certified`] was asked for.
     pub certificate: Option<Certificate>,
-}
-
-/// What a scan over cells found.
-struct Scanned {
-    hits: Vec<Hit>,
-    num_scanned: usize,
-    /// Cells, nearest first, that were looked at or can hold nothing better.
-    num_settled: usize,
 }
 
 impl<V: Vectors> Cells<V> {
@@ -282,23 +271,24 @@ impl<V: Vectors> Cells<V> {
                 certificate: None,
             };
         }
-        let mut best = Best::new(goal, limit);
-        let scanned = self.scan_cells(rotated, near, params, filter, &mut best);
-        let neighbors = self.rank(comparable, scanned.hits, limit, params, &mut best);
+        let mut probe = Probe::new(self, comparable, params, filter, goal, limit);
+        probe.run(rotated, near);
         let certificate = (params.accuracy == Accuracy::Certified).then(|| {
-            let worst = best.worst();
-            let open_cells = near[scanned.num_settled..]
+            let worst = probe.best.limit();
+            let open_cells = near[probe.num_settled..]
                 .iter()
                 .filter(|cell| self.nearest_possible(cell) <= worst)
                 .count();
             Certificate {
                 is_complete: open_cells == 0,
                 open_cells,
-                ruled_out: scanned.num_scanned - best.num_compared,
+                ruled_out: probe.num_scanned - probe.best.num_compared,
                 epsilon: params.epsilon,
             }
         });
-        let neighbors = neighbors
+        let neighbors = probe
+            .best
+            .take()
             .into_iter()
             .map(|(distance, number)| Neighbor {
                 number,
@@ -312,134 +302,9 @@ impl<V: Vectors> Cells<V> {
     }
 
     /// The least squared distance that a vector of a cell can have.
-    fn nearest_possible(&self, near: &Near) -> f32 {
+    pub(super) fn nearest_possible(&self, near: &Near) -> f32 {
         let gap = (near.distance.sqrt() - self.radii[near.cell as usize]).max(0.0);
         gap * gap
-    }
-
-    /// Scans cells, nearest first, and keeps what may be among the best.
-    fn scan_cells(
-        &self,
-        rotated: &RotatedQuery,
-        near: &[Near],
-        params: &SearchParams,
-        filter: Option<&dyn Filter>,
-        best: &mut Best,
-    ) -> Scanned {
-        let mut scanned = Scanned {
-            hits: Vec::with_capacity(1_024),
-            num_scanned: 0,
-            num_settled: 0,
-        };
-        let mut fresh = 0;
-        let mut num_opened = 0;
-        for cell in near {
-            let limit = best.limit();
-            if params.accuracy == Accuracy::Certified && self.nearest_possible(cell) > limit {
-                // Cells come by the distance of their centroids; a later one may have a larger radius.
-                scanned.num_settled += 1;
-                continue;
-            }
-            if num_opened == params.probes {
-                break;
-            }
-            num_opened += 1;
-            scanned.num_settled += 1;
-            let list = &self.lists[cell.cell as usize];
-            let scan = ScanQuery {
-                table: &rotated.table,
-                add: cell.distance,
-                error: params.epsilon * cell.distance.sqrt(),
-                limit,
-            };
-            list.scan(self.kernels, self.layout, &scan, &mut scanned.hits);
-            scanned.num_scanned += list.len();
-            if let Some(filter) = filter {
-                let mut kept = fresh;
-                for idx in fresh..scanned.hits.len() {
-                    if filter.contains(self.directory.number(scanned.hits[idx].slot)) {
-                        scanned.hits.swap(kept, idx);
-                        kept += 1;
-                    }
-                }
-                scanned.hits.truncate(kept);
-            }
-            if params.angle_aware {
-                self.tighten(
-                    &mut scanned.hits,
-                    fresh,
-                    cell.distance,
-                    params.epsilon,
-                    limit,
-                );
-            }
-            for hit in &scanned.hits[fresh..] {
-                best.bound(hit.estimate + hit.error);
-            }
-            fresh = scanned.hits.len();
-        }
-        scanned
-    }
-
-    /// Narrows the bounds of `hits[first..]` by what is known of the angle, and drops what that rules out.
-    fn tighten(&self, hits: &mut Vec<Hit>, first: usize, add: f32, epsilon: f32, limit: f32) {
-        if !limit.is_finite() {
-            return;
-        }
-        let dim = self.layout.padded_dim();
-        let unit = epsilon * add.sqrt();
-        let mut kept = first;
-        for idx in first..hits.len() {
-            let mut hit = hits[idx];
-            let square = rabitq::residual_square(hit.scale, hit.error / unit, dim);
-            hit.error = rabitq::angle_aware_error(hit.error, square, add, limit);
-            if hit.estimate - hit.error <= limit {
-                hits[kept] = hit;
-                kept += 1;
-            }
-        }
-        hits.truncate(kept);
-    }
-
-    /// Compares hits exactly, the most promising first, as long as one can be among the best.
-    fn rank(
-        &self,
-        comparable: &[f32],
-        mut hits: Vec<Hit>,
-        limit: usize,
-        params: &SearchParams,
-        best: &mut Best,
-    ) -> Vec<(f32, u64)> {
-        let bound = best.limit();
-        hits.retain(|hit| hit.estimate - hit.error <= bound);
-        best.start_ranking();
-        let depth = if params.rerank == 0 {
-            usize::MAX
-        } else {
-            params.rerank.max(limit)
-        };
-        let by_estimate =
-            |a: &Hit, b: &Hit| a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot));
-        if hits.len() > depth {
-            hits.select_nth_unstable_by(depth - 1, by_estimate);
-            hits.truncate(depth);
-        }
-        hits.sort_unstable_by(by_estimate);
-        for hit in hits.iter().take(PREFETCH_AHEAD) {
-            Kernels::prefetch(self.vectors.get(hit.slot));
-        }
-        for (idx, hit) in hits.iter().enumerate() {
-            if let Some(later) = hits.get(idx + PREFETCH_AHEAD) {
-                Kernels::prefetch(self.vectors.get(later.slot));
-            }
-            if hit.estimate - hit.error > best.worst() {
-                continue;
-            }
-            let distance = self.exact_distance(comparable, hit.slot);
-            best.num_compared += 1;
-            best.offer(distance, self.directory.number(hit.slot));
-        }
-        best.take()
     }
 
     fn exact_similarities(&self, comparable: &[f32], slots: &[u32]) -> Vec<f32> {

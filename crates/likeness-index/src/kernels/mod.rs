@@ -28,7 +28,9 @@ mod x86;
 
 use std::ops::Range;
 
-pub(crate) use scan::{BLOCK, BlockLayout, Hit, LINE_WORDS, Line, ScanQuery, ScanTable};
+pub(crate) use scan::{
+    Arrangement, BLOCK, BlockLayout, Hit, LINE_WORDS, Line, ScanQuery, ScanTable,
+};
 
 use crate::code::N_PLANES;
 
@@ -43,7 +45,7 @@ pub(crate) enum Kernels {
     /// AVX2 and POPCNT.
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// AVX-512 F, BW and VPOPCNTDQ.
+    /// AVX-512 F, BW, VBMI, VNNI and VPOPCNTDQ, which came together in 2019.
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// NEON, which every AArch64 has.
@@ -73,7 +75,7 @@ macro_rules! dispatch {
             Kernels::Avx2 => unsafe { x86::avx2::$name($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "calls a function compiled for a wider instruction set")]
-            // SAFETY: `available` returns this variant only where the CPU has AVX-512 F, BW, VPOPCNTDQ.
+            // SAFETY: `available` returns this variant only where the CPU has AVX-512 F, BW, VBMI, VNNI, VPOPCNTDQ.
             Kernels::Avx512 => unsafe { x86::avx512::$name($($argument),*) },
             #[cfg(target_arch = "aarch64")]
             #[expect(unsafe_code, reason = "calls a function compiled for a wider instruction set")]
@@ -94,6 +96,8 @@ impl Kernels {
             }
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vbmi")
+                && is_x86_feature_detected!("avx512vnni")
                 && is_x86_feature_detected!("avx512vpopcntdq")
             {
                 kernels.push(Self::Avx512);
@@ -109,12 +113,22 @@ impl Kernels {
         Self::available().pop().unwrap_or(Self::Portable)
     }
 
+    /// How codes must be arranged for [`scan`](Self::scan).
+    pub(crate) fn arrangement(self) -> Arrangement {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Arrangement::ByVector,
+            _ => Arrangement::ByPosition,
+        }
+    }
+
     /// Appends to `hits` those of the first `len` vectors in `blocks` whose lower bound is at most
     /// `query.limit`, in the order of the list.
     ///
     /// # Panics
     ///
-    /// If `blocks` is shorter than `len` vectors need, or the table of the query is of another dimension.
+    /// If `blocks` is shorter than `len` vectors need, the table of the query is of another dimension, or the
+    /// layout is that of other kernels.
     pub(crate) fn scan(
         self,
         layout: BlockLayout,
@@ -125,6 +139,7 @@ impl Kernels {
     ) {
         assert!(len <= blocks.len() / layout.num_lines() * BLOCK);
         assert_eq!(query.table.entries.len(), layout.padded_dim() * 4);
+        assert_eq!(layout.arrangement(), self.arrangement());
         dispatch!(self, scan(layout, blocks, len, query, hits));
     }
 
@@ -210,9 +225,9 @@ impl Kernels {
     }
 
     /// Starts to load a vector into the cache, where the machine can. Changes no result.
-    pub(crate) fn prefetch(vector: &[u16]) {
+    pub(crate) fn prefetch<T>(values: &[T]) {
         #[cfg(target_arch = "x86_64")]
-        x86::prefetch(vector);
+        x86::prefetch(values);
         #[cfg(not(target_arch = "x86_64"))]
         let _ = vector;
     }

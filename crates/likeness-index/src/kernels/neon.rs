@@ -22,9 +22,18 @@ pub(super) fn scan(
     query: &ScanQuery<'_>,
     hits: &mut Vec<Hit>,
 ) {
-    scan::scan(layout, blocks, len, query, hits, |codes, entries| {
-        sums(codes, entries)
-    });
+    scan::scan(
+        layout,
+        blocks,
+        len,
+        query,
+        hits,
+        |codes, factors, query, target| {
+            scan::look(codes, factors, query, target, |codes, entries| {
+                sums(codes, entries)
+            })
+        },
+    );
 }
 
 /// As [`portable::sums`].

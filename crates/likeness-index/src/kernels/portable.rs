@@ -16,7 +16,14 @@ pub(super) fn scan(
     query: &ScanQuery<'_>,
     hits: &mut Vec<Hit>,
 ) {
-    scan::scan(layout, blocks, len, query, hits, sums);
+    scan::scan(
+        layout,
+        blocks,
+        len,
+        query,
+        hits,
+        |codes, factors, query, target| scan::look(codes, factors, query, target, sums),
+    );
 }
 
 /// Adds up, for each vector of a block, the table entries that its code selects.

@@ -5,7 +5,7 @@
 //! A vector unit looks up 16 or more nibbles in one instruction. Layout of a block, in 32-bit words:
 //!
 //! ```text
-//! codes   D      nibble position s: bytes 16·s..16·s+16, byte i = nibble of vector i | nibble of vector i+16 << 4
+//! codes   D      byte = nibble of vector i at position s | that of vector i+16 << 4; where it is: `Arrangement`
 //! add     32     f32, F_add of each vector
 //! scale   32     f32, F_rescale
 //! error   32     f32, F_error at ε₀ = 1
@@ -20,25 +20,61 @@ pub(crate) const BLOCK: usize = 32;
 pub(crate) const LINE_WORDS: usize = 16;
 /// Lines of the floats and slots of a block.
 const NUM_FACTOR_LINES: usize = 4 * BLOCK / LINE_WORDS;
+/// Sums of table entries by vector of a block.
+pub(super) type Sums = [u16; BLOCK];
+/// Floats and slots of a block: four arrays of two lines.
+pub(super) type Factors = [Line; NUM_FACTOR_LINES];
+const ADD: usize = 0;
+const SCALE: usize = 1;
+const ERROR: usize = 2;
+const SLOT: usize = 3;
 
 /// A cache line: blocks start on one, so that no load crosses two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(align(64))]
 pub(crate) struct Line(pub(crate) [u32; LINE_WORDS]);
 
+/// How the 64 bytes of a line, 4 positions of 16 pairs of vectors, follow each other. Blocks are never written
+/// to disk, so it is the kernels' choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrangement {
+    /// The 16 bytes of a position together: for look-ups in one table of 16 at a time.
+    ByPosition,
+    /// The 4 bytes of a pair of vectors together: for look-ups in four tables at once, which can then be added up
+    /// where they are.
+    ByVector,
+}
+
 /// Where things are in a block of vectors of one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockLayout {
     num_code_lines: usize,
+    arrangement: Arrangement,
 }
 
 impl BlockLayout {
     /// `padded_dim` is a multiple of 32.
-    pub(crate) fn new(padded_dim: usize) -> Self {
+    pub(crate) fn new(padded_dim: usize, kernels: Kernels) -> Self {
         debug_assert!(padded_dim.is_multiple_of(crate::rotation::DIM_STEP));
         Self {
             num_code_lines: padded_dim / LINE_WORDS,
+            arrangement: kernels.arrangement(),
         }
+    }
+
+    pub(super) fn arrangement(self) -> Arrangement {
+        self.arrangement
+    }
+
+    /// Which byte of the codes holds the nibble of a vector at a position, and its shift there.
+    #[inline]
+    pub(crate) fn nibble(self, vector: usize, position: usize) -> (usize, u32) {
+        let pair = vector % (BLOCK / 2);
+        let byte = match self.arrangement {
+            Arrangement::ByPosition => position * BLOCK / 2 + pair,
+            Arrangement::ByVector => position / 4 * 64 + pair * 4 + position % 4,
+        };
+        (byte, if vector % BLOCK < BLOCK / 2 { 0 } else { 4 })
     }
 
     pub(crate) fn padded_dim(self) -> usize {
@@ -133,7 +169,8 @@ pub(super) fn line_bytes(line: &Line) -> [u8; 64] {
     bytes
 }
 
-/// The scan, given a way to add up table entries.
+/// The scan, given a way to look at one block: it writes the sums of table entries and returns, as bits, which
+/// vectors cannot be ruled out (whatever for those beyond the end of the list).
 #[inline(always)]
 pub(super) fn scan(
     layout: BlockLayout,
@@ -141,54 +178,60 @@ pub(super) fn scan(
     len: usize,
     query: &ScanQuery<'_>,
     hits: &mut Vec<Hit>,
-    sums: impl Fn(&[Line], &[u8]) -> [u16; BLOCK],
+    look: impl Fn(&[Line], &Factors, &ScanQuery<'_>, &mut Sums) -> u32,
 ) {
-    let table = query.table;
+    let mut sums = [0; BLOCK];
     for (block_idx, block) in blocks
         .chunks_exact(layout.num_lines())
         .take(len.div_ceil(BLOCK))
         .enumerate()
     {
-        let (codes, factors) = block.split_at(layout.num_code_lines);
-        let sums = sums(codes, &table.entries);
-        let [add, scale, error, slot] = words(factors);
-        let (mut estimates, mut errors) = ([0f32; BLOCK], [0f32; BLOCK]);
-        let mut is_hit = [false; BLOCK];
-        for idx in 0..BLOCK {
-            let inner = table.slope * f32::from(sums[idx]) + table.offset;
-            let estimate =
-                (f32::from_bits(scale[idx]) * inner + f32::from_bits(add[idx])) + query.add;
-            let error = f32::from_bits(error[idx]) * query.error;
-            estimates[idx] = estimate;
-            errors[idx] = error;
-            is_hit[idx] = estimate - error <= query.limit;
-        }
+        let Some((codes, factors)) = block.split_last_chunk() else {
+            unreachable!("a block ends with its factors");
+        };
         let present = (len - block_idx * BLOCK).min(BLOCK);
-        let mut mask = 0u32;
-        for (idx, is_hit) in is_hit.into_iter().enumerate() {
-            mask |= u32::from(is_hit) << idx;
-        }
+        let mut mask = look(codes, factors, query, &mut sums);
         mask &= u32::MAX >> (BLOCK - present);
         while mask != 0 {
             let idx = mask.trailing_zeros() as usize;
             mask &= mask - 1;
+            let (estimate, error) = bound(factors, query, &sums, idx);
             hits.push(Hit {
-                slot: slot[idx],
-                estimate: estimates[idx],
-                error: errors[idx],
-                scale: f32::from_bits(scale[idx]),
+                slot: word(factors, SLOT, idx),
+                estimate,
+                error,
+                scale: f32::from_bits(word(factors, SCALE, idx)),
             });
         }
     }
 }
 
-/// The four arrays behind the codes.
+/// Adds table entries up with `sums` and compares bounds one by one: what vector units do at once.
 #[inline(always)]
-fn words(factors: &[Line]) -> [[u32; BLOCK]; 4] {
-    let mut words = [[0; BLOCK]; 4];
-    for (array, lines) in words.iter_mut().zip(factors.as_chunks::<2>().0) {
-        array[..LINE_WORDS].copy_from_slice(&lines[0].0);
-        array[LINE_WORDS..].copy_from_slice(&lines[1].0);
-    }
-    words
+pub(super) fn look(
+    codes: &[Line],
+    factors: &Factors,
+    query: &ScanQuery<'_>,
+    target: &mut Sums,
+    sums: impl Fn(&[Line], &[u8]) -> Sums,
+) -> u32 {
+    *target = sums(codes, &query.table.entries);
+    (0..BLOCK).fold(0, |mask, idx| {
+        let (estimate, error) = bound(factors, query, target, idx);
+        mask | u32::from(estimate - error <= query.limit) << idx
+    })
+}
+
+/// The estimate of a vector and its bound. Every variant computes it in this order.
+#[inline(always)]
+fn bound(factors: &Factors, query: &ScanQuery<'_>, sums: &Sums, idx: usize) -> (f32, f32) {
+    let float = |array| f32::from_bits(word(factors, array, idx));
+    let inner = query.table.slope * f32::from(sums[idx]) + query.table.offset;
+    let estimate = (float(SCALE) * inner + float(ADD)) + query.add;
+    (estimate, float(ERROR) * query.error)
+}
+
+#[inline(always)]
+fn word(factors: &Factors, array: usize, idx: usize) -> u32 {
+    factors[2 * array + idx / LINE_WORDS].0[idx % LINE_WORDS]
 }

@@ -38,6 +38,28 @@ fn blocks(layout: BlockLayout, num_blocks: usize, seed: u64) -> Vec<Line> {
         .collect()
 }
 
+/// The same codes, arranged for other kernels.
+fn arranged(kernels: Kernels, from: BlockLayout, blocks: &[Line]) -> (BlockLayout, Vec<Line>) {
+    let to = BlockLayout::new(from.padded_dim(), kernels);
+    let mut arranged = blocks.to_vec();
+    let place =
+        |(byte, shift): (usize, u32)| (byte / 64, byte % 64 / 4, (byte % 4) as u32 * 8 + shift);
+    for (new, old) in arranged
+        .chunks_mut(from.num_lines())
+        .zip(blocks.chunks(from.num_lines()))
+    {
+        for vector in 0..BLOCK {
+            for position in 0..from.padded_dim() / 4 {
+                let (line, word, bits) = place(from.nibble(vector, position));
+                let nibble = old[line].0[word] >> bits & 0x0f;
+                let (line, word, bits) = place(to.nibble(vector, position));
+                new[line].0[word] = new[line].0[word] & !(0x0f << bits) | nibble << bits;
+            }
+        }
+    }
+    (to, arranged)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -96,7 +118,7 @@ proptest! {
 
     #[test]
     fn all_variants_scan_to_the_same_hits(seed: u64, dims in 1usize..40, len in 0usize..100, limit in -3f32..3.) {
-        let layout = BlockLayout::new(dims * 32);
+        let layout = BlockLayout::new(dims * 32, Kernels::Portable);
         let blocks = blocks(layout, len.div_ceil(BLOCK), seed);
         let rotated: Vec<f32> = (0..dims * 32).map(|idx| ((seed % 1_000) as f32 + idx as f32 * 1.7).sin()).collect();
         let mut table = ScanTable::default();
@@ -104,6 +126,7 @@ proptest! {
         let query = ScanQuery { table: &table, add: 0.25, error: 1.5, limit };
         let scan = |kernels: Kernels| {
             let mut hits = Vec::new();
+            let (layout, blocks) = arranged(kernels, layout, &blocks);
             kernels.scan(layout, &blocks, len, &query, &mut hits);
             hits
         };
@@ -128,7 +151,7 @@ proptest! {
 #[test]
 fn sums_of_many_dimensions_fit_16_bits() {
     let dim = 4_096;
-    let layout = BlockLayout::new(dim);
+    let layout = BlockLayout::new(dim, Kernels::Portable);
     let mut blocks = vec![Line::default(); layout.num_lines()];
     for line in &mut blocks[..layout.num_code_lines()] {
         line.0 = [u32::MAX; LINE_WORDS];
@@ -149,6 +172,7 @@ fn sums_of_many_dimensions_fit_16_bits() {
             limit: f32::MAX,
         };
         let mut hits = Vec::new();
+        let (layout, blocks) = arranged(kernels, layout, &blocks);
         kernels.scan(layout, &blocks, BLOCK, &query, &mut hits);
         assert_eq!(hits.len(), BLOCK);
         assert!(

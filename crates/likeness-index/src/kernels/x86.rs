@@ -7,12 +7,12 @@ use std::arch::x86_64::{
 
 use super::BLOCK;
 
-/// bf16 components in a cache line of 64 bytes.
-const LINE: usize = 32;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 #[expect(unsafe_code, reason = "the instruction takes a pointer")]
-pub(super) fn prefetch(vector: &[u16]) {
-    for line in vector.chunks(LINE) {
+pub(super) fn prefetch<T>(values: &[T]) {
+    for line in values.chunks((LINE / size_of::<T>()).max(1)) {
         // SAFETY: a hint; it reads nothing the program can see, and the address is in the slice.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
@@ -58,15 +58,17 @@ fn store(eight: &mut [u16], register: __m128i) {
 
 pub(super) mod avx2 {
     use std::arch::x86_64::{
-        __m256i, _mm256_add_epi16, _mm256_and_si256, _mm256_castsi256_si128,
-        _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_setzero_si256,
-        _mm256_shuffle_epi8, _mm256_srli_epi16,
+        __m256, __m256i, _CMP_LE_OQ, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_ps,
+        _mm256_and_si256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmp_ps,
+        _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_loadu_si256,
+        _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_si256,
+        _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_sub_ps,
     };
     use std::ops::Range;
 
     use super::super::ResidualSums;
     use super::super::portable;
-    use super::super::scan::{self, BLOCK, BlockLayout, Hit, Line, ScanQuery};
+    use super::super::scan::{self, BlockLayout, Factors, Hit, Line, ScanQuery, Sums};
     use super::{__m128i, _mm_add_epi16, separate};
 
     recompile! { "avx2,popcnt":
@@ -91,15 +93,44 @@ pub(super) mod avx2 {
         query: &ScanQuery<'_>,
         hits: &mut Vec<Hit>,
     ) {
-        scan::scan(layout, blocks, len, query, hits, |codes, entries| {
-            sums(codes, entries)
-        });
+        scan::scan(
+            layout,
+            blocks,
+            len,
+            query,
+            hits,
+            |codes, factors, query, target| look(codes, factors, query, target),
+        );
+    }
+
+    /// As [`scan::look`].
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn look(codes: &[Line], factors: &Factors, query: &ScanQuery<'_>, target: &mut Sums) -> u32 {
+        *target = sums(codes, &query.table.entries);
+        let table = query.table;
+        let all = |value| _mm256_set1_ps(value);
+        let mut mask = 0;
+        for (idx, sums) in target.as_chunks::<8>().0.iter().enumerate() {
+            let factor = |array: usize| load_floats(&factors[2 * array + idx / 2].0[idx % 2 * 8..]);
+            let sums = _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(load_sums(sums)));
+            let inner = _mm256_add_ps(_mm256_mul_ps(all(table.slope), sums), all(table.offset));
+            let estimate = _mm256_add_ps(
+                _mm256_add_ps(_mm256_mul_ps(factor(1), inner), factor(0)),
+                all(query.add),
+            );
+            let error = _mm256_mul_ps(factor(2), all(query.error));
+            let is_hit =
+                _mm256_cmp_ps::<_CMP_LE_OQ>(_mm256_sub_ps(estimate, error), all(query.limit));
+            mask |= (_mm256_movemask_ps(is_hit) as u32) << (idx * 8);
+        }
+        mask
     }
 
     /// As [`portable::sums`].
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn sums(codes: &[Line], entries: &[u8]) -> [u16; BLOCK] {
+    fn sums(codes: &[Line], entries: &[u8]) -> Sums {
         let nibble = _mm256_set1_epi8(0x0f);
         let mut both = [_mm256_setzero_si256(); 2];
         let mut odd = [_mm256_setzero_si256(); 2];
@@ -130,6 +161,20 @@ pub(super) mod avx2 {
     #[target_feature(enable = "avx2")]
     #[inline]
     #[expect(unsafe_code, reason = "reads through a pointer")]
+    fn load_sums(eight: &[u16; 8]) -> __m128i {
+        // SAFETY: the array is 16 bytes; the instruction asks for no alignment.
+        unsafe { _mm_loadu_si128(eight.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn load_floats(words: &[u32]) -> __m256 {
+        _mm256_castsi256_ps(load_words(words))
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    #[expect(unsafe_code, reason = "reads through a pointer")]
     fn load_words(words: &[u32]) -> __m256i {
         assert!(words.len() >= 8);
         // SAFETY: the slice has the 32 bytes that are read; the instruction asks for no alignment.
@@ -148,18 +193,20 @@ pub(super) mod avx2 {
 
 pub(super) mod avx512 {
     use std::arch::x86_64::{
-        __m512i, _mm_add_epi16, _mm512_add_epi16, _mm512_add_epi64, _mm512_and_si512,
-        _mm512_extracti32x4_epi32, _mm512_load_si512, _mm512_loadu_si512, _mm512_maskz_loadu_epi64,
-        _mm512_popcnt_epi64, _mm512_reduce_add_epi64, _mm512_set1_epi8, _mm512_setzero_si512,
-        _mm512_shuffle_epi8, _mm512_slli_epi64, _mm512_srli_epi16, _mm512_xor_si512,
+        __m256i, __m512i, _CMP_LE_OQ, _mm256_storeu_si256, _mm512_add_epi64, _mm512_add_ps,
+        _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps,
+        _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_loadu_si512, _mm512_maskz_loadu_epi64,
+        _mm512_mul_ps, _mm512_permutexvar_epi8, _mm512_popcnt_epi64, _mm512_reduce_add_epi64,
+        _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+        _mm512_slli_epi64, _mm512_srli_epi16, _mm512_sub_ps, _mm512_ternarylogic_epi32,
+        _mm512_xor_si512,
     };
     use std::ops::Range;
 
     use super::super::N_PLANES;
     use super::super::ResidualSums;
     use super::super::portable;
-    use super::super::scan::{self, BLOCK, BlockLayout, Hit, Line, ScanQuery};
-    use super::{__m128i, separate};
+    use super::super::scan::{self, BlockLayout, Factors, Hit, Line, ScanQuery, Sums};
 
     recompile! { "avx512f,avx512bw":
         dot(query: &[f32], vector: &[u16]) -> f32;
@@ -174,7 +221,7 @@ pub(super) mod avx512 {
         fill_table(rotated: &[f32], entries: &mut [u8], inverse: f32);
     }
 
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
     pub(in crate::kernels) fn scan(
         layout: BlockLayout,
         blocks: &[Line],
@@ -182,44 +229,74 @@ pub(super) mod avx512 {
         query: &ScanQuery<'_>,
         hits: &mut Vec<Hit>,
     ) {
-        scan::scan(layout, blocks, len, query, hits, |codes, entries| {
-            sums(codes, entries)
-        });
+        scan::scan(
+            layout,
+            blocks,
+            len,
+            query,
+            hits,
+            |codes, factors, query, target| look(codes, factors, query, target),
+        );
     }
 
-    /// As [`portable::sums`].
-    #[target_feature(enable = "avx512f,avx512bw")]
+    /// As [`scan::look`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
     #[inline]
-    fn sums(codes: &[Line], entries: &[u8]) -> [u16; BLOCK] {
-        let nibble = _mm512_set1_epi8(0x0f);
-        let mut both = [_mm512_setzero_si512(); 2];
-        let mut odd = [_mm512_setzero_si512(); 2];
-        for (line, tables) in codes.iter().zip(entries.as_chunks::<64>().0) {
-            let code = load_line(line);
-            let table = load_bytes(tables);
+    fn look(codes: &[Line], factors: &Factors, query: &ScanQuery<'_>, target: &mut Sums) -> u32 {
+        let table = query.table;
+        let all = |value| _mm512_set1_ps(value);
+        let mut mask = 0;
+        for (idx, (sums, target)) in sums(codes, &table.entries)
+            .into_iter()
+            .zip(target.as_chunks_mut::<16>().0)
+            .enumerate()
+        {
+            store_sums(target, _mm512_cvtepi32_epi16(sums));
+            let factor = |array: usize| _mm512_castsi512_ps(load_line(&factors[2 * array + idx]));
+            let sums = _mm512_cvtepi32_ps(sums);
+            let inner = _mm512_add_ps(_mm512_mul_ps(all(table.slope), sums), all(table.offset));
+            let estimate = _mm512_add_ps(
+                _mm512_add_ps(_mm512_mul_ps(factor(1), inner), factor(0)),
+                all(query.add),
+            );
+            let error = _mm512_mul_ps(factor(2), all(query.error));
+            let is_hit =
+                _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_sub_ps(estimate, error), all(query.limit));
+            mask |= u32::from(is_hit) << (idx * 16);
+        }
+        mask
+    }
+
+    /// Sums of the first and the last 16 vectors, for codes arranged by vector: 64 nibbles are looked up in four
+    /// tables at once, and four neighbouring bytes added to the sum of their vector.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
+    #[inline]
+    fn sums(codes: &[Line], entries: &[u8]) -> [__m512i; 2] {
+        // Byte i of four selects from table i.
+        const TABLES: i32 = 0x30_20_10_00;
+        // (a & b) | c
+        const SELECT: i32 = 0b1110_1010;
+        let (nibble, tables) = (_mm512_set1_epi8(0x0f), _mm512_set1_epi32(TABLES));
+        let ones = _mm512_set1_epi8(1);
+        let mut sums = [_mm512_setzero_si512(); 2];
+        for (line, entries) in codes.iter().zip(entries.as_chunks::<64>().0) {
+            let (code, entries) = (load_line(line), load_bytes(entries));
             let high = _mm512_srli_epi16::<4>(code);
-            for (idx, selector) in [code, high].into_iter().enumerate() {
-                let found = _mm512_shuffle_epi8(table, _mm512_and_si512(selector, nibble));
-                both[idx] = _mm512_add_epi16(both[idx], found);
-                odd[idx] = _mm512_add_epi16(odd[idx], _mm512_srli_epi16::<8>(found));
+            for (idx, code) in [code, high].into_iter().enumerate() {
+                let selector = _mm512_ternarylogic_epi32::<SELECT>(code, nibble, tables);
+                let found = _mm512_permutexvar_epi8(selector, entries);
+                sums[idx] = _mm512_dpbusd_epi32(sums[idx], found, ones);
             }
         }
-        separate(both.map(|sums| fold(sums)), odd.map(|sums| fold(sums)))
+        sums
     }
 
-    #[target_feature(enable = "avx512f,avx512bw")]
+    #[target_feature(enable = "avx2")]
     #[inline]
-    fn fold(sums: __m512i) -> __m128i {
-        _mm_add_epi16(
-            _mm_add_epi16(
-                _mm512_extracti32x4_epi32::<0>(sums),
-                _mm512_extracti32x4_epi32::<1>(sums),
-            ),
-            _mm_add_epi16(
-                _mm512_extracti32x4_epi32::<2>(sums),
-                _mm512_extracti32x4_epi32::<3>(sums),
-            ),
-        )
+    #[expect(unsafe_code, reason = "writes through a pointer")]
+    fn store_sums(target: &mut [u16; 16], sums: __m256i) {
+        // SAFETY: the array is 32 bytes; the instruction asks for no alignment.
+        unsafe { _mm256_storeu_si256(target.as_mut_ptr().cast(), sums) };
     }
 
     #[target_feature(enable = "avx512f")]
