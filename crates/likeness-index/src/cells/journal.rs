@@ -145,17 +145,24 @@ impl<V: Vectors> Cells<V> {
                 value: is_there.then(|| floats(self.router.centroid(cell))),
             });
         }
+        // By number: one that left with all of its page, and came back before now, has had two slots.
+        let mut postings: BTreeMap<(u32, u64), Option<u32>> = BTreeMap::new();
         for ((cell, slot), is_there) in journal.postings {
-            // A number that came back to the same slot is the same number: slots belong to numbers as long
-            // as their page does.
+            // A slot belongs to its number as long as the page is not used again, which is from now on.
             let number = journal
                 .numbers
                 .get(&(cell, slot))
                 .copied()
                 .unwrap_or_else(|| self.directory.number(slot));
+            let posting = postings.entry((cell, number)).or_default();
+            if is_there {
+                *posting = Some(slot);
+            }
+        }
+        for ((cell, number), slot) in postings {
             changes.push(RowChange {
                 key: RowKey::Posting(cell, number),
-                value: is_there.then(|| self.posting(cell, slot)),
+                value: slot.map(|slot| self.posting(cell, slot)),
             });
         }
         changes

@@ -158,20 +158,24 @@ impl<V: Vectors> Cells<V> {
         self.rotate(&sum)
     }
 
-    /// Makes a cell and moves to it what is nearer to it, as long as there is room.
+    /// Makes a cell and moves to it what is nearer to it, as long as there is room; gives the cell up if that is
+    /// nothing.
     fn spawn(&mut self, centroid: &[f32]) {
         let drawn = self.drawn(&RotatedQuery::new(self.kernels, centroid.to_vec()));
         let cell = self.new_cell(centroid);
-        for batch in drawn.chunks(PREFETCHED) {
+        'full: for batch in drawn.chunks(PREFETCHED) {
             for &(slot, _) in batch {
                 Kernels::prefetch(self.vectors.get(slot));
             }
             for &(slot, _) in batch {
                 if self.lists[cell as usize].len() >= self.max_list() {
-                    return;
+                    break 'full;
                 }
                 self.move_if_nearer(slot, cell);
             }
+        }
+        if self.lists[cell as usize].len() == 0 {
+            self.retire(cell);
         }
     }
 

@@ -140,50 +140,51 @@ impl<'a, V: Vectors> Probe<'a, V> {
         self.compare(kept);
     }
 
-    /// Compares what is postponed from `first` on, but for what would be too many.
-    fn compare(&mut self, first: usize) {
+    /// Compares what is postponed from `first` on; if that would be too many, those with the least estimates.
+    ///
+    /// All of them, whatever is found on the way: which are compared must not depend on their order, which is
+    /// that of the lists.
+    fn compare(&mut self, mut first: usize) {
         let index = self.index;
         let room = self.depth() - self.best.num_compared;
-        let first = first.max(self.postponed.len().saturating_sub(room));
-        for hit in &self.postponed[first..] {
+        let too_many = (self.postponed.len() - first).saturating_sub(room);
+        if too_many > 0 {
+            self.postponed[first..].select_nth_unstable_by(too_many - 1, |a, b| by_estimate(b, a));
+            first += too_many;
+        }
+        let hits = &self.postponed[first..];
+        for hit in hits.iter().take(PREFETCH_AHEAD) {
             Kernels::prefetch(index.vectors.get(hit.slot));
         }
-        for hit in &self.postponed[first..] {
-            if hit.estimate - hit.error <= self.best.limit() {
-                self.best.num_compared += 1;
-                let distance = index.exact_distance(self.comparable, hit.slot);
-                self.best.offer(distance, index.directory.number(hit.slot));
+        for (idx, hit) in hits.iter().enumerate() {
+            if let Some(later) = hits.get(idx + PREFETCH_AHEAD) {
+                Kernels::prefetch(index.vectors.get(later.slot));
             }
+            let distance = index.exact_distance(self.comparable, hit.slot);
+            self.best.offer(distance, index.directory.number(hit.slot));
         }
+        self.best.num_compared += hits.len();
         self.postponed.truncate(first);
     }
 
-    /// Compares what is left, as long as one can be among the best.
+    /// Compares what is left and can be among the best: the more promising part first, for what it says of
+    /// the rest.
     fn finish(&mut self) {
+        self.drop_hopeless();
+        let kept = self.postponed.len().saturating_sub(self.best.capacity());
+        if kept > 0 {
+            self.postponed
+                .select_nth_unstable_by(kept - 1, |a, b| by_estimate(b, a));
+            self.compare(kept);
+            self.drop_hopeless();
+        }
+        self.compare(0);
+    }
+
+    fn drop_hopeless(&mut self) {
         let limit = self.best.limit();
         self.postponed
             .retain(|hit| hit.estimate - hit.error <= limit);
-        let room = self.depth() - self.best.num_compared;
-        if self.postponed.len() > room {
-            if room > 0 {
-                self.postponed.select_nth_unstable_by(room - 1, by_estimate);
-            }
-            self.postponed.truncate(room);
-        }
-        let index = self.index;
-        for hit in self.postponed.iter().take(PREFETCH_AHEAD) {
-            Kernels::prefetch(index.vectors.get(hit.slot));
-        }
-        for (idx, hit) in self.postponed.iter().enumerate() {
-            if let Some(later) = self.postponed.get(idx + PREFETCH_AHEAD) {
-                Kernels::prefetch(index.vectors.get(later.slot));
-            }
-            if hit.estimate - hit.error <= self.best.limit() {
-                self.best.num_compared += 1;
-                let distance = index.exact_distance(self.comparable, hit.slot);
-                self.best.offer(distance, index.directory.number(hit.slot));
-            }
-        }
     }
 
     /// Vectors that may be compared.

@@ -1,0 +1,178 @@
+//! Histories of insertions, removals, updates, commits, crashes and reopenings, against a plain map.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What can be done to an index.
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(u64, u64),
+    Remove(u64),
+    Update(u64, u64),
+    Commit,
+    Reopen,
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let number = 0u64..400;
+    let step = prop_oneof![
+        12 => (number.clone(), any::<u64>()).prop_map(|(number, seed)| Step::Insert(number * 3, seed)),
+        4 => number.clone().prop_map(|number| Step::Remove(number * 3)),
+        2 => (number, any::<u64>()).prop_map(|(number, seed)| Step::Update(number * 3, seed)),
+        1 => Just(Step::Commit),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..800)
+}
+
+/// An index with the rows that are committed, and what a plain map says should be in each.
+struct Model {
+    index: Cells,
+    rows: Rows,
+    plain: BTreeMap<u64, u64>,
+    committed: BTreeMap<u64, u64>,
+    committed_vectors: MemoryVectors,
+}
+
+impl Model {
+    fn new() -> Self {
+        let mut index = Cells::new(params());
+        index.track_changes();
+        let mut rows = Rows::default();
+        rows.apply(index.changes());
+        Self {
+            committed_vectors: index.vectors.clone(),
+            index,
+            rows,
+            plain: BTreeMap::new(),
+            committed: BTreeMap::new(),
+        }
+    }
+
+    fn commit(&mut self) {
+        self.rows.apply(self.index.changes());
+        self.committed = self.plain.clone();
+        self.committed_vectors = self.index.vectors.clone();
+    }
+
+    fn reopen(&mut self) {
+        self.index = self.rows.load(self.committed_vectors.clone()).unwrap();
+        self.plain = self.committed.clone();
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::Insert(number, seed) => {
+                let is_new = self
+                    .plain
+                    .insert(number, *self.plain.get(&number).unwrap_or(&seed))
+                    .is_none();
+                let outcome = self.index.insert(number, &stored(seed));
+                assert_eq!(outcome.is_ok(), is_new);
+            }
+            Step::Remove(number) => {
+                assert_eq!(
+                    self.index.remove(number),
+                    self.plain.remove(&number).is_some()
+                );
+            }
+            Step::Update(number, seed) => {
+                self.index.update(number, &stored(seed)).unwrap();
+                self.plain.insert(number, seed);
+            }
+            Step::Commit => self.commit(),
+            Step::Reopen => {
+                self.commit();
+                self.reopen();
+            }
+            Step::Crash => self.reopen(),
+        }
+    }
+
+    fn check(&self) {
+        let held: BTreeMap<u64, Vec<u16>> = self
+            .index
+            .iter()
+            .map(|(number, vector)| (number, vector.to_vec()))
+            .collect();
+        let expected: BTreeMap<u64, Vec<u16>> = self
+            .plain
+            .iter()
+            .map(|(&number, &seed)| (number, stored(seed)))
+            .collect();
+        assert_eq!(held, expected);
+        assert_eq!(self.index.len(), self.plain.len());
+        let in_lists: usize = self.index.lists.iter().map(List::len).sum();
+        assert_eq!(in_lists, self.plain.len());
+        for slot in self.index.directory.slots() {
+            let Place { cell, position } = self.index.directory.place(slot);
+            assert_eq!(
+                self.index.lists[cell as usize].slot(self.index.layout, position as usize),
+                slot
+            );
+        }
+        for seed in 0..3 {
+            let query = vector(seed * 1_013);
+            let exact = self.index.search_exact(&query, 10, None).unwrap();
+            assert_eq!(
+                self.index
+                    .search(&query, 10, &thorough(), None)
+                    .unwrap()
+                    .neighbors,
+                exact
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn any_history_answers_like_a_plain_map(steps in steps()) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.apply(step);
+        }
+        model.check();
+    }
+
+    #[test]
+    fn a_reopened_index_goes_on_like_the_one_before(steps in steps(), more in steps()) {
+        let mut model = Model::new();
+        for step in &steps {
+            model.apply(step);
+        }
+        model.commit();
+        let mut other = model.rows.load(model.committed_vectors.clone()).unwrap();
+        let few = SearchParams { probes: 3, ..SearchParams::default() };
+        for step in &more {
+            match *step {
+                Step::Insert(number, seed) => {
+                    let outcome = model.index.insert(number, &stored(seed));
+                    prop_assert_eq!(outcome, other.insert(number, &stored(seed)));
+                }
+                Step::Remove(number) => {
+                    prop_assert_eq!(model.index.remove(number), other.remove(number));
+                }
+                Step::Update(number, seed) => {
+                    model.index.update(number, &stored(seed)).unwrap();
+                    other.update(number, &stored(seed)).unwrap();
+                }
+                Step::Commit | Step::Reopen | Step::Crash => {
+                    prop_assert_eq!(model.index.changes(), other.changes());
+                }
+            }
+        }
+        prop_assert_eq!(model.index.changes(), other.changes());
+        for seed in 0..5 {
+            let query = vector(seed * 701 + 9);
+            prop_assert_eq!(model.index.search(&query, 10, &few, None), other.search(&query, 10, &few, None));
+        }
+    }
+}
