@@ -13,11 +13,13 @@ mod formats;
 mod fuzz;
 mod hostile;
 mod http;
+mod kernels;
 mod pictures;
 mod process;
 mod report;
 mod rest;
 mod rng;
+mod scorer;
 mod setup;
 mod test;
 mod workspace;
@@ -59,6 +61,10 @@ enum Command {
     Browser,
     /// Measure likeness side by side with its peers
     Bench(bench::Arguments),
+    /// Test the index's kernels under emulation and with a sanitizer
+    Kernels(kernels::Arguments),
+    /// Fit the built-in scorer again, from the sample sets
+    Scorer(scorer::Arguments),
     /// Check licences and duplicate dependencies against `deny.toml`
     Deny,
 }
@@ -83,6 +89,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Fuzz(arguments) => report::figures(&fuzz::run(&arguments)?),
         Command::Rest(arguments) => report::figures(&rest::run(&arguments)?),
         Command::Bench(arguments) => report::figures(&bench::run(&arguments)?),
+        Command::Kernels(arguments) => report::figures(&kernels::run(&arguments)?),
+        Command::Scorer(arguments) => report::figures(&scorer::run(&arguments)?),
         Command::Browser => report::figures(&browser::run()?),
         Command::Deny => report::figures(&deny::run()?),
     }

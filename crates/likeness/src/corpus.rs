@@ -58,7 +58,7 @@ impl Variant {
 #[derive(Debug, Clone)]
 pub(crate) struct Signed {
     pub(crate) vector: Vec<f32>,
-    marks: Marks,
+    pub(crate) marks: Marks,
 }
 
 impl Signed {

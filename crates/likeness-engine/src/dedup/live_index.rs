@@ -24,11 +24,11 @@ use likeness_core::{ImageNumber, StoreError, StoreResult};
 use likeness_index::{Accuracy, Cells, CellsParams, Filter, OpenedVectors, SearchParams};
 use tracing::{info, warn};
 
+use super::config::DedupConfig;
 use super::records::{Candidate, NumberRecord};
 use super::tables::{NUMBERS, NUMBERS_PER_BLOCK, decode, number_block};
-pub(super) use audit::AuditConfig;
-use audit::Auditor;
-pub(super) use recent::Recent;
+use audit::{AuditConfig, Auditor};
+pub(super) use recent::{Recent, SEGMENT};
 pub(super) use rows::corrupt;
 use rows::{Index, Loaded};
 
@@ -53,6 +53,24 @@ pub(super) struct IndexConfig {
     pub exact_below: u64,
     /// How the recall is watched.
     pub audit: AuditConfig,
+}
+
+impl IndexConfig {
+    /// Returns what a service's configuration says of an index of `dim` components.
+    pub(super) fn of(config: &DedupConfig, dim: usize) -> Self {
+        Self {
+            dim,
+            max_candidates: config.max_candidates,
+            probes: config.index_probes,
+            epsilon: config.index_epsilon,
+            exact_below: config.exact_below,
+            audit: AuditConfig {
+                every: config.audit_every,
+                wanted: config.wanted_recall,
+                max_probes: config.max_probes,
+            },
+        }
+    }
 }
 
 /// Decided images by their embeddings. Many readers; the assign stage is the one writer.
@@ -125,10 +143,7 @@ impl LiveIndex {
     }
 
     fn params(&self) -> CellsParams {
-        CellsParams {
-            rotation_seed: ROTATION_SEED,
-            ..CellsParams::new(self.config.dim)
-        }
+        params(self.config.dim)
     }
 
     async fn load(
@@ -400,6 +415,38 @@ impl LiveIndex {
             .write()
             .expect("a panic while inserting leaves no index to go on with")
     }
+}
+
+fn params(dim: usize) -> CellsParams {
+    CellsParams {
+        rotation_seed: ROTATION_SEED,
+        ..CellsParams::new(dim)
+    }
+}
+
+/// Makes an index over vectors numbered from 0 in a store that has none, and writes its rows. Returns how
+/// many vectors there were.
+///
+/// # Errors
+/// If a store fails, or a vector is not of `dim` components.
+pub(super) async fn write_new(
+    state: &dyn StateStore,
+    opened: OpenedVectors,
+    dim: usize,
+    vectors: impl Iterator<Item = Vec<u16>>,
+) -> StoreResult<u64> {
+    let mut cells = Cells::with_vectors(params(dim), opened.vectors);
+    let mut num_images = 0;
+    for vector in vectors {
+        cells
+            .insert(num_images, &vector)
+            .map_err(|error| corrupt(&error))?;
+        num_images += 1;
+    }
+    cells.confirm_vectors();
+    cells.track_changes();
+    rows::write_all(state, cells.changes()).await?;
+    Ok(num_images)
 }
 
 impl Inner {

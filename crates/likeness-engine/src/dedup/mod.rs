@@ -38,6 +38,7 @@ mod upload;
 mod waiters;
 
 pub mod flatness;
+pub mod opening;
 pub mod scorer;
 pub mod view;
 

@@ -109,7 +109,7 @@ impl From<SpecProblem> for ScorerError {
 impl Scorer {
     /// Returns the scorer that comes with this version.
     pub fn builtin() -> Self {
-        Self::from_json(include_str!("scorer_v2.json")).expect("the file is checked by a test")
+        Self::from_json(include_str!("scorer_v3.json")).expect("the file is checked by a test")
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.

@@ -21,7 +21,7 @@ use super::backlog::Backlog;
 use super::candidates_stage::CandidatesStage;
 use super::config::DedupConfig;
 use super::health::Health;
-use super::live_index::{AuditConfig, IndexConfig, LiveIndex, ROTATION_SEED};
+use super::live_index::{IndexConfig, LiveIndex, ROTATION_SEED};
 use super::pairs::PairScorer;
 use super::score_stage::ScoreStage;
 use super::scorer::Scorer;
@@ -98,18 +98,7 @@ impl Dedup {
         let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
 
         let num_images = totals(ports.state.as_ref()).await?.images;
-        let index_config = IndexConfig {
-            dim: spec.dim,
-            max_candidates: config.max_candidates,
-            probes: config.index_probes,
-            epsilon: config.index_epsilon,
-            exact_below: config.exact_below,
-            audit: AuditConfig {
-                every: config.audit_every,
-                wanted: config.wanted_recall,
-                max_probes: config.max_probes,
-            },
-        };
+        let index_config = IndexConfig::of(&config, spec.dim);
         let index =
             LiveIndex::open(ports.state.as_ref(), vectors, index_config, num_images).await?;
         let index = Arc::new(index);

@@ -78,9 +78,7 @@ macro_rules! dispatch {
             // SAFETY: `available` returns this variant only where the CPU has AVX-512 F, BW, VBMI, VNNI, VPOPCNTDQ.
             Kernels::Avx512 => unsafe { x86::avx512::$name($($argument),*) },
             #[cfg(target_arch = "aarch64")]
-            #[expect(unsafe_code, reason = "calls a function compiled for a wider instruction set")]
-            // SAFETY: every AArch64 processor has NEON.
-            Kernels::Neon => unsafe { neon::$name($($argument),*) },
+            Kernels::Neon => neon::$name($($argument),*),
         }
     };
 }
@@ -229,6 +227,6 @@ impl Kernels {
         #[cfg(target_arch = "x86_64")]
         x86::prefetch(values);
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = vector;
+        let _ = values;
     }
 }

@@ -4,7 +4,6 @@ use std::arch::aarch64::{
     uint16x8_t, vaddw_high_u8, vaddw_u8, vandq_u8, vdupq_n_u8, vdupq_n_u16, vget_low_u8, vld1q_u8,
     vqtbl1q_u8, vshrq_n_u8, vst1q_u16,
 };
-use std::ops::Range;
 
 use super::portable;
 use super::scan::{self, BLOCK, BlockLayout, Hit, Line, ScanQuery};
@@ -14,8 +13,23 @@ pub(super) use portable::{
     squared_distance, squared_distance_f32, weighted_distances,
 };
 
-#[target_feature(enable = "neon")]
+#[expect(
+    unsafe_code,
+    reason = "calls a function compiled for a wider instruction set"
+)]
 pub(super) fn scan(
+    layout: BlockLayout,
+    blocks: &[Line],
+    len: usize,
+    query: &ScanQuery<'_>,
+    hits: &mut Vec<Hit>,
+) {
+    // SAFETY: every AArch64 processor has NEON.
+    unsafe { scan_with_neon(layout, blocks, len, query, hits) };
+}
+
+#[target_feature(enable = "neon")]
+fn scan_with_neon(
     layout: BlockLayout,
     blocks: &[Line],
     len: usize,

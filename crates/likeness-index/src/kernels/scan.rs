@@ -42,6 +42,10 @@ pub(crate) enum Arrangement {
     ByPosition,
     /// The 4 bytes of a pair of vectors together: for look-ups in four tables at once, which can then be added up
     /// where they are.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "only AVX-512 wants it")
+    )]
     ByVector,
 }
 

@@ -1,8 +1,11 @@
-//! Taking files out of packages: wheels (zip), npm packages (gzipped tar), Debian packages.
+//! Taking files out of packages: wheels (zip), npm packages (gzipped tar), Debian packages, and Qt
+//! resource archives, which some packages hold.
 //!
 //! Invariants: only regular files are taken, links and devices are skipped; nothing is written
 //! outside the destination; sizes are counted while unpacking, so that a small archive that unpacks
 //! to a huge one stops at the limit. What the archive says of its own sizes is not believed.
+
+mod rcc;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -109,6 +112,8 @@ fn visit_files(
         visit_tar(unpacked, limits, visit).map(drop)
     } else if ends_with(".deb") {
         visit_deb(archive, limits, visit)
+    } else if ends_with(".rcc") {
+        rcc::visit_rcc(File::open(archive)?, limits, visit)
     } else {
         Err(ArchiveError::UnknownFormat {
             archive: name.into_owned(),
@@ -259,8 +264,8 @@ pub enum ArchiveError {
     /// Reading the archive or writing a file failed; damaged archives end here too.
     #[error("cannot unpack: {0}")]
     Io(#[from] io::Error),
-    /// Neither a wheel, nor an npm package, nor a Debian package by its name.
-    #[error("`{archive}` is neither .whl, .zip, .tgz, .tar.gz nor .deb")]
+    /// Neither a wheel, nor an npm package, nor a Debian package, nor a Qt resource archive by its name.
+    #[error("`{archive}` is neither .whl, .zip, .tgz, .tar.gz, .deb nor .rcc")]
     UnknownFormat {
         /// The file.
         archive: String,

@@ -1,22 +1,28 @@
-use std::path::PathBuf;
+//! `likeness train`: a scorer fitted to pictures of the user's.
+
+mod families;
+mod pairs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use likeness_engine::dedup::scorer::{
-    FitOptions, FitReport, HeldOut, LabelledPair, PictureKind, fit,
-};
-use likeness_vision::edits::EditList;
+use likeness_engine::dedup::scorer::{FitOptions, FitReport, HeldOut, PictureKind, fit};
+use likeness_vision::DecodeLimits;
+use likeness_vision::edits::{EditList, WORKING_SIDE};
 use serde::Serialize;
 
+use self::families::Families;
+use self::pairs::{Gallery, HardPair, Original, Picture, StrangerCounts};
 use super::Context;
 use super::eval::ListName;
-use crate::corpus::{self, Corpus, Signed};
+use crate::corpus::{self, Corpus};
+use crate::error::Refusal;
+use crate::files::{self, FoundFile};
 use crate::output::{Table, count, moment, note};
 use crate::wire;
-
-/// Most pairs of different pictures used; beyond it every n-th is taken. 24 bytes each.
-const MAX_STRANGERS: usize = 20_000_000;
 
 /// Subcommands of `likeness train`.
 #[derive(Debug, Subcommand)]
@@ -32,8 +38,18 @@ Copies are made by a published list of edits. Half of the photos are held out fo
 threshold, and for the figures that are printed; equal seeds give equal files. A rate of strangers
 far below one over the number of pairs cannot be measured: then the threshold lies above all of them.
 
+Pictures that are alike by design (one room from two sides, one drawing in five colours) spoil a
+fit if they count as strangers. `--hardest` names the strangers that look most alike. Look at them, and
+write those that are such near-copies to the file of `--families`; the others are what a scorer has to
+learn:
+
+  leave_out = [\"stickers/*-1f3f[b-f]*\"]            # not taken at all
+  [families]                                       # pairs within one count as neither
+  kitchen = [\"2024/IMG_10[1-4].jpg\"]
+
 Examples:
   likeness train scorer --photos ~/Pictures/2024 --out scorer.json
+  likeness train scorer --photos ~/Pictures/2024 --families families.toml --hardest 30
   likeness eval near-duplicates --photos ~/Pictures/2025 --scorer scorer.json
   LIKENESS__DEDUP__SCORER=scorer.json likeness serve --data-dir ./new")]
 pub(crate) struct ScorerArgs {
@@ -43,6 +59,15 @@ pub(crate) struct ScorerArgs {
     /// Folder of stickers, all different; may be given several times
     #[arg(long, value_name = "DIR")]
     stickers: Vec<PathBuf>,
+    /// Pictures to leave out, and families of near-copies by design; TOML, see below
+    #[arg(long, value_name = "FILE")]
+    families: Option<PathBuf>,
+    /// Name the N pairs of strangers of each kind that score highest
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    hardest: usize,
+    /// Make copies of every N-th sticker only
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    sticker_copies_every: u64,
     /// File to write
     #[arg(long, value_name = "FILE", default_value = "scorer.json")]
     out: PathBuf,
@@ -65,7 +90,7 @@ pub(crate) struct ScorerArgs {
     #[arg(long, default_value = "pairs")]
     name: String,
     /// Version of the scorer
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = FitOptions::default().version)]
     revision: u32,
 }
 
@@ -77,51 +102,62 @@ struct Trained {
     photos: usize,
     stickers: usize,
     pairs: usize,
+    strangers: StrangerCounts,
     photos_held_out: HeldOut,
     #[serde(skip_serializing_if = "Option::is_none")]
     stickers_held_out: Option<HeldOut>,
     report: FitReport,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hardest: Vec<HardPair>,
 }
 
 pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Result<()> {
     let TrainCommand::Scorer(args) = command;
     let args = Arc::new(args);
     let limits = context.config.decode_limits();
-    let (photos, stickers) = {
+    let sources = {
         let (args, limits) = (Arc::clone(&args), limits.clone());
-        tokio::task::spawn_blocking(move || open_corpora(&args, &limits)).await??
+        tokio::task::spawn_blocking(move || Sources::open(&args, &limits)).await??
     };
     let models = wire::load_models(&context).await?;
     let signer = corpus::signer(&models, &limits);
     let list = EditList::from(args.list);
-    let mut pictures = Vec::new();
-    for (kind, corpus) in [
-        (PictureKind::Photo, Some(&photos)),
-        (PictureKind::Sticker, stickers.as_ref()),
-    ] {
-        let Some(corpus) = corpus else { continue };
-        let variants = corpus.variants(list);
+    let mut gallery = Gallery {
+        originals: Vec::new(),
+        pictures: Vec::new(),
+    };
+    for (kind, corpus) in sources.corpora() {
+        let mut variants = corpus.variants(list);
+        if kind == PictureKind::Sticker {
+            let every = usize::try_from(args.sticker_copies_every)?;
+            variants.retain(|variant| variant.edit.is_none() || variant.photo % every == 0);
+        }
         let signed = corpus::sign_all(corpus, &variants, args.seed, &signer).await?;
-        let first_group = pictures.last().map_or(0, |last: &Picture| last.group + 1);
-        pictures.extend(
+        let first = gallery.originals.len();
+        gallery
+            .originals
+            .extend((0..corpus.len()).map(|photo| Original {
+                name: corpus.name(photo).to_owned(),
+                kind,
+                families: sources.families.of(corpus.name(photo)),
+            }));
+        gallery.pictures.extend(
             variants
                 .iter()
                 .zip(signed)
                 .map(|(variant, signed)| Picture {
-                    kind,
-                    group: first_group + variant.photo as u64,
-                    is_copy: variant.edit.is_some(),
+                    original: first + variant.photo,
+                    edit: variant.edit_name(),
                     signed,
                 }),
         );
     }
-    let n_stickers = stickers.as_ref().map_or(0, |stickers| stickers.len());
 
     let options = FitOptions {
         name: args.name.clone(),
         version: args.revision,
         date: moment(likeness_core::Timestamp::now().0)[..10].to_owned(),
-        data: describe_data(&args, photos.len(), n_stickers, &models.spec().model),
+        data: sources.describe(&args, &models.spec().model),
         edits: list
             .edits()
             .iter()
@@ -132,99 +168,154 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
         sticker_fpr_target: args.sticker_fpr,
         ..FitOptions::default()
     };
-    let n_photos = photos.len();
-    let (scorer, report, n_pairs) = tokio::task::spawn_blocking(move || {
-        let pairs = label(&pictures);
+    let trained = tokio::task::spawn_blocking(move || {
+        let (pairs, strangers) = gallery.label(args.seed);
         note(format_args!(
             "fitting on {} pairs",
             count(pairs.len() as u64)
         ));
         let (scorer, report) = fit(&pairs, &options)?;
-        anyhow::Ok((scorer, report, pairs.len()))
+        std::fs::write(&args.out, scorer.to_json())
+            .with_context(|| format!("cannot write `{}`", args.out.display()))?;
+        let trained_on = &scorer.spec().trained_on;
+        anyhow::Ok(Trained {
+            file: args.out.display().to_string(),
+            scorer: scorer.id(),
+            threshold: scorer.threshold(),
+            photos: sources.photos.len(),
+            stickers: sources
+                .stickers
+                .as_ref()
+                .map_or(0, |stickers| stickers.len()),
+            pairs: pairs.len(),
+            strangers,
+            photos_held_out: trained_on.photos_held_out.clone(),
+            stickers_held_out: trained_on.stickers_held_out.clone(),
+            report,
+            hardest: gallery.hardest(&scorer, args.hardest),
+        })
     })
     .await??;
-    std::fs::write(&args.out, scorer.to_json())
-        .with_context(|| format!("cannot write `{}`", args.out.display()))?;
-    let trained_on = &scorer.spec().trained_on;
-    let trained = Trained {
-        file: args.out.display().to_string(),
-        scorer: scorer.id(),
-        threshold: scorer.threshold(),
-        photos: n_photos,
-        stickers: n_stickers,
-        pairs: n_pairs,
-        photos_held_out: trained_on.photos_held_out.clone(),
-        stickers_held_out: trained_on.stickers_held_out.clone(),
-        report,
-    };
     context.output.show(&trained, describe)
 }
 
-fn open_corpora(
-    args: &ScorerArgs,
-    limits: &likeness_vision::DecodeLimits,
-) -> anyhow::Result<(Arc<Corpus>, Option<Arc<Corpus>>)> {
-    let photos = Corpus::open(&args.photos, args.limit, limits.clone())?;
-    let stickers = if args.stickers.is_empty() {
-        None
-    } else {
-        Some(Arc::new(Corpus::open(
-            &args.stickers,
-            args.limit,
-            limits.clone(),
-        )?))
-    };
-    Ok((Arc::new(photos), stickers))
+/// The pictures to fit on.
+struct Sources {
+    photos: Arc<Corpus>,
+    stickers: Option<Arc<Corpus>>,
+    families: Families,
+    n_left_out: usize,
 }
 
-fn describe_data(args: &ScorerArgs, n_photos: usize, n_stickers: usize, model: &str) -> String {
-    let list = EditList::from(args.list).name();
-    format!("{n_photos} photos, {n_stickers} stickers, copies by the {list} list; model {model}")
-}
-
-/// A photo or sticker, or a copy of one.
-struct Picture {
-    kind: PictureKind,
-    /// Its original: pictures of one group are copies of each other.
-    group: u64,
-    is_copy: bool,
-    signed: Signed,
-}
-
-/// Pairs each original with its copies and with every picture of other groups; two originals once.
-fn label(pictures: &[Picture]) -> Vec<LabelledPair> {
-    let originals = || pictures.iter().filter(|picture| !picture.is_copy);
-    let stride = (originals().count() * pictures.len())
-        .div_ceil(MAX_STRANGERS)
-        .max(1);
-    let mut pairs = Vec::new();
-    let mut n_strangers = 0_usize;
-    for first in originals() {
-        for second in pictures {
-            if !second.is_copy && second.group <= first.group {
-                continue;
-            }
-            let is_copy_of_first = second.group == first.group;
-            if !is_copy_of_first {
-                n_strangers += 1;
-                if !n_strangers.is_multiple_of(stride) {
-                    continue;
-                }
-            }
-            let both_stickers = [first.kind, second.kind] == [PictureKind::Sticker; 2];
-            pairs.push(LabelledPair {
-                features: first.signed.features(&second.signed),
-                label: is_copy_of_first,
-                group: first.group,
-                kind: if both_stickers {
-                    PictureKind::Sticker
-                } else {
-                    PictureKind::Photo
-                },
-            });
+impl Sources {
+    fn open(args: &ScorerArgs, limits: &DecodeLimits) -> anyhow::Result<Self> {
+        let families = match &args.families {
+            Some(file) => Families::read(file)?,
+            None => Families::default(),
+        };
+        let (mut photos, mut stickers) = (find(&args.photos)?, find(&args.stickers)?);
+        let found = photos.iter().chain(&stickers);
+        let names: Vec<String> = found.map(|file| file.relative.clone()).collect();
+        check_globs(&families, &names, args.limit.is_some())?;
+        for files in [&mut photos, &mut stickers] {
+            files.retain(|file| !families.leaves_out(&file.relative));
         }
+        let n_left_out = names.len() - photos.len() - stickers.len();
+        let open = |files| Corpus::of_files(files, args.limit, limits.clone(), WORKING_SIDE);
+        let stickers = if args.stickers.is_empty() {
+            None
+        } else {
+            Some(Arc::new(open(stickers)?))
+        };
+        Ok(Self {
+            photos: Arc::new(open(photos)?),
+            stickers,
+            families,
+            n_left_out,
+        })
     }
-    pairs
+
+    fn corpora(&self) -> impl Iterator<Item = (PictureKind, &Arc<Corpus>)> {
+        let stickers = self.stickers.iter();
+        [(PictureKind::Photo, &self.photos)]
+            .into_iter()
+            .chain(stickers.map(|stickers| (PictureKind::Sticker, stickers)))
+    }
+
+    /// Says what the scorer comes from: `30 photos (nature 12, wallpapers 18), …`.
+    fn describe(&self, args: &ScorerArgs, model: &str) -> String {
+        let of_corpus = |corpus: &Corpus, what: &str| {
+            let mut folders = BTreeMap::<&str, usize>::new();
+            for photo in 0..corpus.len() {
+                let folder = corpus.name(photo).split('/').next().unwrap_or_default();
+                *folders.entry(folder).or_default() += 1;
+            }
+            let folders: Vec<String> = folders
+                .iter()
+                .map(|(folder, n_files)| format!("{folder} {n_files}"))
+                .collect();
+            format!("{} {what} ({})", corpus.len(), folders.join(", "))
+        };
+        let mut data = of_corpus(&self.photos, "photos");
+        if let Some(stickers) = &self.stickers {
+            data += &format!(
+                " and {} with copies of one in {}",
+                of_corpus(stickers, "stickers"),
+                args.sticker_copies_every
+            );
+        }
+        if args.families.is_some() {
+            data += &format!(
+                "; {} pictures left out; pairs within {} families of near-copies by design left out",
+                self.n_left_out,
+                self.families.len()
+            );
+        }
+        let list = EditList::from(args.list).name();
+        data + &format!("; copies by the {list} list; model {model}")
+    }
+}
+
+/// Returns the files in `folders`, named `FOLDER/PATH` and in the order of these names, which does not
+/// depend on where the folders lie.
+fn find(folders: &[PathBuf]) -> anyhow::Result<Vec<FoundFile>> {
+    let mut found = BTreeSet::new();
+    for folder in folders {
+        let files = files::find(std::slice::from_ref(folder))?;
+        let whole = std::fs::canonicalize(folder)
+            .with_context(|| format!("cannot read `{}`", folder.display()))?;
+        let named = if whole.is_dir() {
+            Some(&*whole)
+        } else {
+            whole.parent()
+        };
+        let name = named.and_then(Path::file_name).unwrap_or_default();
+        found.extend(files.into_iter().map(|file| FoundFile {
+            relative: format!("{}/{}", name.to_string_lossy(), file.relative),
+            path: file.path,
+        }));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// A glob that matches nothing is a mistake, unless not all pictures are there.
+fn check_globs(families: &Families, names: &[String], is_limited: bool) -> anyhow::Result<()> {
+    let (unknown, of_other_folders) = families.unmatched(names);
+    if let Some(glob) = unknown.first()
+        && !is_limited
+    {
+        return Err(Refusal::Input.because(format!(
+            "`{glob}` in the file of families matches no picture; globs that do not: {}",
+            unknown.len()
+        )));
+    }
+    let n_unmatched = unknown.len() + of_other_folders.len();
+    if n_unmatched > 0 {
+        note(format_args!(
+            "globs in the file of families that match no picture of these folders: {n_unmatched}"
+        ));
+    }
+    Ok(())
 }
 
 fn describe(trained: &Trained) -> String {
@@ -256,11 +347,25 @@ fn describe(trained: &Trained) -> String {
         [] => String::new(),
         dropped => format!("; terms left out: {}", dropped.join(", ")),
     };
+    let mut hardest = Table::new(["score", "strangers", "of"]);
+    for pair in &trained.hardest {
+        let edit = pair.edit.map_or(String::new(), |edit| format!(", {edit}"));
+        hardest.row([
+            format!("{:.4}", pair.score),
+            format!("{} and {}{edit}", pair.first, pair.second),
+            pair.kind.to_owned(),
+        ]);
+    }
+    let hardest = if hardest.is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{hardest}")
+    };
     format!(
         "scorer     {} in {}\n\
          made from  {} photos, {} stickers, {} pairs\n\
          threshold  {:.4}; the hardest stranger scores {:.4}{dropped}\n\n\
-         {table}",
+         {table}{hardest}",
         trained.scorer,
         trained.file,
         count(trained.photos as u64),

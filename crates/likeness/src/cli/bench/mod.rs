@@ -1,5 +1,7 @@
 //! `likeness bench pipeline`: where the time goes, from the bytes of a file to a committed decision.
+//! `likeness bench opening`: what a start costs.
 
+mod opening;
 mod pictures;
 mod stages;
 
@@ -31,6 +33,8 @@ use stages::StageFigure;
 pub(crate) enum BenchCommand {
     /// Measure each stage alone on one thread, then all of it on all cores
     Pipeline(PipelineArgs),
+    /// Measure how long a large index takes to be read when data is opened
+    Opening(opening::OpeningArgs),
 }
 
 /// Arguments of `likeness bench pipeline`.
@@ -88,7 +92,13 @@ struct Measured {
 }
 
 pub(crate) async fn run(command: BenchCommand, context: Context) -> anyhow::Result<()> {
-    let BenchCommand::Pipeline(args) = command;
+    match command {
+        BenchCommand::Pipeline(args) => run_pipeline(args, context).await,
+        BenchCommand::Opening(args) => opening::run(args, context).await,
+    }
+}
+
+async fn run_pipeline(args: PipelineArgs, context: Context) -> anyhow::Result<()> {
     let n_images = usize::try_from(args.images)?;
     let photos = if args.photos.is_empty() {
         [context.data_dir.join("samples")]

@@ -125,7 +125,7 @@ async fn prepare(context: &Context, images: u64) -> anyhow::Result<Collection> {
     let limits = context.config.decode_limits();
     tokio::task::spawn_blocking(move || {
         pull_all(&models_dir, &catalogue::defaults())?;
-        let pulled = samples::pull(&samples_dir)?;
+        let pulled = samples::pull(&samples_dir, samples::demo_sets())?;
         Collection::choose(&pulled, usize::try_from(images)?, SEED, &limits)
     })
     .await?
