@@ -29,8 +29,8 @@ use super::records::{Candidate, NumberRecord};
 use super::tables::{NUMBERS, NUMBERS_PER_BLOCK, decode, number_block};
 use audit::{AuditConfig, Auditor};
 pub(super) use recent::{Recent, SEGMENT};
-pub(super) use rows::corrupt;
 use rows::{Index, Loaded};
+pub(super) use rows::{corrupt, write_all};
 
 /// Seed of the index's rotation. Part of a generation's parameters.
 pub(super) const ROTATION_SEED: u64 = 0x6c69_6b65_6e65_7373;
@@ -417,36 +417,11 @@ impl LiveIndex {
     }
 }
 
-fn params(dim: usize) -> CellsParams {
+pub(super) fn params(dim: usize) -> CellsParams {
     CellsParams {
         rotation_seed: ROTATION_SEED,
         ..CellsParams::new(dim)
     }
-}
-
-/// Makes an index over vectors numbered from 0 in a store that has none, and writes its rows. Returns how
-/// many vectors there were.
-///
-/// # Errors
-/// If a store fails, or a vector is not of `dim` components.
-pub(super) async fn write_new(
-    state: &dyn StateStore,
-    opened: OpenedVectors,
-    dim: usize,
-    vectors: impl Iterator<Item = Vec<u16>>,
-) -> StoreResult<u64> {
-    let mut cells = Cells::with_vectors(params(dim), opened.vectors);
-    let mut num_images = 0;
-    for vector in vectors {
-        cells
-            .insert(num_images, &vector)
-            .map_err(|error| corrupt(&error))?;
-        num_images += 1;
-    }
-    cells.confirm_vectors();
-    cells.track_changes();
-    rows::write_all(state, cells.changes()).await?;
-    Ok(num_images)
 }
 
 impl Inner {

@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageId, ImageNumber, Sha256, StoreResult, Timestamp};
-use likeness_index::OpenedVectors;
+use likeness_index::{Cells, OpenedVectors};
 use likeness_vision::PdqHash;
 
 use super::config::DedupConfig;
-use super::live_index::{IndexConfig, LiveIndex, SEGMENT, write_new};
+use super::live_index::{IndexConfig, LiveIndex, SEGMENT, corrupt, params, write_all};
 use super::records::NumberRecord;
 use super::tables::{encode, number_key};
 
@@ -62,6 +62,31 @@ pub async fn write_index(
         }
         state.write(page).await?;
     }
+}
+
+/// Makes an index over vectors numbered from 0 in a store that has none, and writes its rows. Returns how
+/// many vectors there were.
+///
+/// # Errors
+/// If a store fails, or a vector is not of `dim` components.
+async fn write_new(
+    state: &dyn StateStore,
+    opened: OpenedVectors,
+    dim: usize,
+    vectors: impl Iterator<Item = Vec<u16>>,
+) -> StoreResult<u64> {
+    let mut cells = Cells::with_vectors(params(dim), opened.vectors);
+    let mut num_images = 0;
+    for vector in vectors {
+        cells
+            .insert(num_images, &vector)
+            .map_err(|error| corrupt(&error))?;
+        num_images += 1;
+    }
+    cells.confirm_vectors();
+    cells.track_changes();
+    write_all(state, cells.changes()).await?;
+    Ok(num_images)
 }
 
 fn record(number: ImageNumber, vector: &[u16]) -> NumberRecord {

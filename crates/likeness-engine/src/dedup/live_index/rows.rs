@@ -206,7 +206,10 @@ const EMPTY_BLOCKS: u32 = 64;
 ///
 /// # Errors
 /// If the store fails.
-pub(super) async fn write_all(state: &dyn StateStore, changes: Vec<RowChange>) -> StoreResult<()> {
+pub(in crate::dedup) async fn write_all(
+    state: &dyn StateStore,
+    changes: Vec<RowChange>,
+) -> StoreResult<()> {
     let (head, rows): (Vec<_>, Vec<_>) = changes
         .into_iter()
         .partition(|change| change.key == RowKey::Head);
