@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::hostile::corpus;
 use crate::process;
 use crate::report;
+use crate::setup;
 use crate::workspace;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -97,13 +98,7 @@ fn targets(folder: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Installs the nightly toolchain and cargo-fuzz where they are missing.
 fn provide() -> anyhow::Result<()> {
-    let mut nightly = Command::new("rustup");
-    nightly.args(["run", "nightly", "rustc", "--version"]);
-    if !process::output(nightly, INSTALL_LIMIT)?.success {
-        let mut install = Command::new("rustup");
-        install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-        process::run(install, INSTALL_LIMIT)?;
-    }
+    setup::nightly()?;
     let mut version = workspace::cargo(&["fuzz", "--version"])?;
     version.env_remove("CARGO_TARGET_DIR");
     if !process::output(version, INSTALL_LIMIT)?.success {

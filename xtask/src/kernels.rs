@@ -67,9 +67,7 @@ fn neon() -> anyhow::Result<u64> {
 }
 
 fn sanitized() -> anyhow::Result<u64> {
-    let mut nightly = Command::new("rustup");
-    nightly.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
-    process::run(nightly, INSTALL_LIMIT)?;
+    setup::nightly()?;
     report::line("this machine's kernels with AddressSanitizer");
     let mut command = Command::new("rustup");
     command

@@ -183,6 +183,22 @@ fn has_libclang(folder: &Path, depth: usize) -> bool {
     })
 }
 
+/// Installs the nightly toolchain where there is none: sanitizers need it.
+///
+/// # Errors
+/// If it cannot be had.
+pub(crate) fn nightly() -> anyhow::Result<()> {
+    const LIMIT: Duration = Duration::from_secs(20 * 60);
+    let mut version = Command::new("rustup");
+    version.args(["run", "nightly", "rustc", "--version"]);
+    if process::output(version, LIMIT)?.success {
+        return Ok(());
+    }
+    let mut install = Command::new("rustup");
+    install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
+    process::run(install, LIMIT)
+}
+
 /// Returns whether a program of that name is in `PATH`.
 pub(crate) fn in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

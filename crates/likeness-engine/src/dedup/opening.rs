@@ -42,7 +42,7 @@ pub async fn write_index(
     vectors: &mut (dyn Iterator<Item = Vec<u16>> + Send),
 ) -> StoreResult<u64> {
     let mut latest = std::collections::VecDeque::new();
-    let room = usize::try_from(config.exact_below + SEGMENT).unwrap_or(usize::MAX);
+    let room = usize::try_from(config.exact_below.saturating_add(SEGMENT)).unwrap_or(usize::MAX);
     let noted = vectors.inspect(|vector| {
         if latest.len() == room {
             latest.pop_front();

@@ -19,7 +19,9 @@ pub struct SearchParams {
     /// ε₀: a vector is ruled out if its estimate is so many standard deviations of the estimate's error
     /// above what could still count. 1.9 misses 2.8 % of what it should not, 3 misses 0.14 %.
     pub epsilon: f32,
-    /// Vectors compared exactly at most, those with the least estimates; 0 for all that are not ruled out.
+    /// Vectors compared exactly at most, but never fewer than are asked for; 0 for all that are not ruled out.
+    /// Cell after cell those that seem better than the worst of the best so far, then those with the least
+    /// estimates.
     pub rerank: usize,
     /// Whether the bound takes the angle into account: tighter for near-copies, see
     /// the module `rabitq`.
