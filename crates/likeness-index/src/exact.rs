@@ -203,6 +203,11 @@ impl ExactIndex {
         Some(self.row_similarity(&unit, *self.rows.get(&number)?))
     }
 
+    /// Returns the vector of a number, bf16 as raw bits; `None` if the number is not in the index.
+    pub fn vector(&self, number: u64) -> Option<&[u16]> {
+        Some(self.row_vector(*self.rows.get(&number)?))
+    }
+
     fn query(&self, query: &[f32]) -> Result<Query, IndexError> {
         self.check_dim(query.len())?;
         let (unit, _) = normalise(query.to_vec())?;
@@ -243,7 +248,7 @@ impl ExactIndex {
         best.sort_unstable_by_key(|estimated| estimated.row);
         let entries = best.iter().enumerate().map(|(idx, estimated)| {
             if let Some(later) = best.get(idx + PREFETCH_AHEAD) {
-                Kernels::prefetch(self.vector(later.row));
+                Kernels::prefetch(self.row_vector(later.row));
             }
             Candidate {
                 number: estimated.number,
@@ -255,10 +260,10 @@ impl ExactIndex {
     }
 
     fn row_similarity(&self, unit_query: &[f32], row: usize) -> f32 {
-        self.kernels.dot(unit_query, self.vector(row)) * self.inverse_norms[row]
+        self.kernels.dot(unit_query, self.row_vector(row)) * self.inverse_norms[row]
     }
 
-    fn vector(&self, row: usize) -> &[u16] {
+    fn row_vector(&self, row: usize) -> &[u16] {
         &self.vectors[row * self.params.dim..(row + 1) * self.params.dim]
     }
 

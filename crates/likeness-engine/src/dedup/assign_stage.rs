@@ -1,12 +1,13 @@
 //! Last stage: decides, one image after the other, and writes down everything a decision changes
 //! in one commit.
 //!
-//! The stages before it work on many images at once, so an image's candidates may have been read
-//! before its near-copy was decided. This stage is the one writer of its shard: it looks again at
-//! everything decided since then, including what its own batch has decided so far, and therefore
-//! decides as if images had come one by one.
+//! This stage is the one writer of its shard. It finds the candidates of an image itself, by a search that
+//! is a function of the images decided before it (`live_index/decision.rs`), its own batch included, and
+//! therefore decides as if images had come one by one. What the stages before it found is work done ahead:
+//! their scores are taken, for a score is a function of two images, but what they found and this stage
+//! did not find is shown in the explanation and decides nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,8 +18,10 @@ use likeness_core::{Generation, ImageId, ImageNumber, StoreError, Timestamp, fau
 
 use super::backlog::Backlog;
 use super::candidates_stage::subject;
-use super::live_index::{LiveIndex, Recent};
-use super::pairs::{Batch, Known, PairScorer, Subject, keep_relevant, sort_best_first};
+use super::live_index::{BLOCK, Before, LiveIndex, Recent};
+use super::pairs::{
+    Batch, Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant,
+};
 use super::records::{
     ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
     UploadEvent, encode_decision,
@@ -32,6 +35,7 @@ use super::tables::{
 use super::view::{CandidateSource, Decision, DecisionKind};
 use super::waiters::Waiters;
 use crate::EngineError;
+use crate::cpu::CpuPool;
 use crate::metrics::{DECISION_LATENCY_SECONDS, DECISIONS_TOTAL, INDEX_BYTES, INDEX_IMAGES};
 
 /// Scores in, decisions out.
@@ -40,13 +44,17 @@ pub(super) struct AssignStage {
     pub(super) state: Arc<dyn StateStore>,
     pub(super) steps: Arc<dyn StepStore>,
     pub(super) index: Arc<LiveIndex>,
+    /// Where the images of a block are searched for.
+    pub(super) cpu: CpuPool,
+    /// Parts that the searches of a block are dealt into.
+    pub(super) threads: usize,
     pub(super) scorer: Arc<PairScorer>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) generation: Generation,
     pub(super) model: String,
     pub(super) dim: usize,
-    /// Most images looked at again.
+    /// Most candidates of an image.
     pub(super) limit: usize,
 }
 
@@ -84,15 +92,19 @@ impl Stage for AssignStage {
             .collect();
         let decided_before = self.state.get_many(&keys).await?;
         let mut seen = HashSet::new();
-        for (item, before) in items.into_iter().zip(decided_before) {
-            // A step that was run again may have put an event into the log twice.
-            if before.is_some() || !seen.insert(item.event.upload.id.clone()) {
-                continue;
-            }
-            self.decide(item, &mut changes).await?;
+        // A step that was run again may have put an event into the log twice.
+        let mut fresh: VecDeque<_> = items
+            .into_iter()
+            .zip(decided_before)
+            .filter(|(item, before)| before.is_none() && seen.insert(item.event.upload.id.clone()))
+            .map(|(item, _)| item)
+            .collect();
+        while !fresh.is_empty() {
+            let group = next_group(&mut fresh, changes.totals.images);
+            self.decide_group(group, &mut changes).await?;
         }
         let (decisions, records, mut step) = changes.finish(position);
-        step.writes.extend(self.index.stage(&records)?);
+        step.writes.extend(self.index.changes()?);
         fault::point("assign.before_commit");
         self.steps.commit(step, Durability::Process).await?;
         fault::point("assign.after_commit");
@@ -103,66 +115,125 @@ impl Stage for AssignStage {
     }
 }
 
+/// Takes images off the front until the last number of a block is given out, or all of them.
+fn next_group(fresh: &mut VecDeque<Undecided>, num_images: u64) -> Vec<Undecided> {
+    let mut room = BLOCK - num_images % BLOCK;
+    let mut group = Vec::new();
+    while room > 0
+        && let Some(item) = fresh.pop_front()
+    {
+        // What was rejected gets no number.
+        room -= u64::from(item.subject.is_some());
+        group.push(item);
+    }
+    group
+}
+
 impl AssignStage {
-    async fn decide(&self, item: Undecided, changes: &mut Changes) -> Result<(), EngineError> {
-        let Undecided { event, subject } = item;
-        let Some(subject) = subject else {
-            changes.reject(event, self.generation);
-            return Ok(());
-        };
+    /// Decides images that the cells do not change between, and lets them into the cells if they complete a
+    /// block.
+    async fn decide_group(
+        &self,
+        group: Vec<Undecided>,
+        changes: &mut Changes,
+    ) -> Result<(), EngineError> {
+        let first = changes.totals.images;
+        let mut before = self.search(&group, first).await?.into_iter();
+        for Undecided { event, subject } in group {
+            match subject {
+                None => changes.reject(event, self.generation),
+                Some(subject) => {
+                    let before = before.next().expect("every image was searched for");
+                    self.decide(event, subject, before, changes).await?;
+                }
+            }
+        }
+        let end = changes.totals.images;
+        if end > first && end.is_multiple_of(BLOCK) {
+            self.index.grow(end, &changes.batch.records)?;
+        }
+        Ok(())
+    }
+
+    /// Searches for the images of a group among what is committed, on several threads.
+    async fn search(&self, group: &[Undecided], first: u64) -> Result<Vec<Before>, EngineError> {
+        let queries: Vec<_> = group
+            .iter()
+            .filter_map(|item| item.subject.as_ref())
+            .zip(first..)
+            .map(|(subject, number)| (number, subject.query.clone()))
+            .collect();
+        if queries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (limit, floor) = (self.limit, self.scorer.floor());
+        let parts = queries
+            .chunks(queries.len().div_ceil(self.threads))
+            .map(|part| {
+                let (index, part) = (Arc::clone(&self.index), part.to_vec());
+                self.cpu.run(move || {
+                    part.iter()
+                        .map(|(number, query)| index.search_before(query, *number, limit, floor))
+                        .collect::<Result<Vec<_>, _>>()
+                })
+            });
+        let mut found = Vec::with_capacity(queries.len());
+        for part in futures::future::join_all(parts).await {
+            let part =
+                part.map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
+            found.extend(part);
+        }
+        Ok(found)
+    }
+
+    async fn decide(
+        &self,
+        event: ScoreEvent,
+        subject: Subject,
+        before: Before,
+        changes: &mut Changes,
+    ) -> Result<(), EngineError> {
         let known = Known {
             state: self.state.as_ref(),
-            index: &self.index,
             batch: Some(&changes.batch),
         };
-        let recent = self.recent(&subject, event.num_indexed, &changes.batch)?;
-        let num_recent = recent.len();
-        let mut scored = event.scored;
-        let present: HashSet<_> = scored.iter().map(|candidate| candidate.number).collect();
-        let assessed = self.scorer.assess(&subject, &recent, &known).await?;
-        let num_assessed = assessed.len();
-        scored.extend(
-            assessed
-                .into_iter()
-                .filter(|candidate| !present.contains(&candidate.number)),
-        );
-        sort_best_first(&mut scored);
+        let (begin, cells_end) = (before.begin, before.cells_end);
+        let in_batch = changes.batch.index.candidates(&subject.query, begin)?;
+        let found: Vec<_> = before
+            .with(in_batch, self.limit, self.scorer.floor())
+            .into_iter()
+            .map(|candidate| match candidate.number.0 < cells_end {
+                true => (candidate.number, CandidateSource::Index),
+                false => (candidate.number, CandidateSource::Recent),
+            })
+            .collect();
+        let is_recent = |source: &CandidateSource| *source == CandidateSource::Recent;
+        let num_recent = found.iter().filter(|(_, source)| is_recent(source)).count();
+        // Scores of another scorer are none.
+        let done = if event.generation == self.generation.0 {
+            Done::of(&event.scored)
+        } else {
+            Done::default()
+        };
+        let mut scored = self.scorer.assess(&subject, &found, done, &known).await?;
         let threshold = self.scorer.threshold();
         let verdict = decide(&scored, threshold);
+        let num_scored = scored.len();
         keep_relevant(&mut scored, threshold);
-        scored.truncate(super::pairs::EXPLAINED);
-        let explain = Explained {
-            num_indexed: event.num_indexed,
-            is_exact: event.is_exact,
-            num_candidates: event.num_candidates,
-            num_recent: u32::try_from(num_recent).unwrap_or(u32::MAX),
-            num_scored: event.num_scored + u32::try_from(num_assessed).unwrap_or(u32::MAX),
+        scored.truncate(EXPLAINED);
+        add_distant(&mut scored, event.scored, threshold);
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let explained = Explained {
+            num_indexed: changes.totals.images,
+            is_exact: begin == 0,
+            num_candidates: count(found.len()),
+            num_recent: count(num_recent),
+            num_scored: count(num_scored),
             candidates: scored,
         };
         changes
-            .assign(self, &event.upload, &subject, verdict, explain)
+            .assign(self, &event.upload, &subject, verdict, explained)
             .await
-    }
-
-    /// Returns what was decided after the index was asked.
-    fn recent(
-        &self,
-        subject: &Subject,
-        since: u64,
-        batch: &Batch,
-    ) -> Result<Vec<(super::records::Candidate, CandidateSource)>, EngineError> {
-        let floor = self.scorer.floor();
-        let committed = self
-            .index
-            .search_since(&subject.query, since, self.limit, floor)?;
-        let in_batch = batch
-            .index
-            .search_since(&subject.query, 0, self.limit, floor, 0)?;
-        Ok(committed
-            .into_iter()
-            .chain(in_batch)
-            .map(|candidate| (candidate, CandidateSource::Recent))
-            .collect())
     }
 
     fn report(&self, decisions: &[Decision], num_items: u64) {
@@ -438,3 +509,6 @@ pub(super) async fn totals(state: &dyn StateStore) -> Result<Totals, StoreError>
         None => Ok(Totals::default()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,7 @@
 //! Second stage: asks the index what an image is like.
+//!
+//! What it finds depends on when it looks. It is work done ahead for the score stage and for explanations;
+//! the assign stage looks for itself (`live_index/decision.rs`).
 
 use std::sync::Arc;
 

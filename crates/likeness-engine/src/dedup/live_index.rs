@@ -1,14 +1,18 @@
 //! The index of decided images: in memory, with its rows in the state store.
 //!
-//! The assign stage is its one writer. It puts the images of a batch into the index, writes the rows
-//! that this changes in the batch's own commit, and then tells the index that they are committed; until
-//! then no search returns them. A commit whose outcome is unknown makes the index read its rows again.
-//! Exact vectors are in a store of their own and are read only to compare the best.
+//! The assign stage is its one writer. Images enter the cells [`BLOCK`] at a time, when the last one of
+//! them is decided; the rows that this changes are part of that batch's commit, and until it is made no
+//! search returns an image of the batch. A commit whose outcome is unknown makes the index read its rows
+//! again. Exact vectors are in a store of their own and are read only to compare the best.
 //!
 //! The latest images are kept in [`Recent`] as well, which looks at all of them: a corpus that fits into
 //! it is searched exactly.
+//!
+//! Searches of callers and of the stages that work ahead see whatever is committed. The search that a
+//! decision is made from sees what follows from the image's number alone: see `decision.rs`.
 
 mod audit;
+mod decision;
 mod recent;
 mod rows;
 #[cfg(test)]
@@ -28,6 +32,8 @@ use super::config::DedupConfig;
 use super::records::{Candidate, NumberRecord};
 use super::tables::{NUMBERS, NUMBERS_PER_BLOCK, decode, number_block};
 use audit::{AuditConfig, Auditor};
+pub(super) use decision::{BLOCK, Before};
+use decision::{best_first, cells_end};
 pub(super) use recent::{Recent, SEGMENT};
 use rows::{Index, Loaded};
 pub(super) use rows::{corrupt, write_all};
@@ -70,6 +76,11 @@ impl IndexConfig {
                 max_probes: config.max_probes,
             },
         }
+    }
+
+    /// Images that [`Recent`] must hold: those that are searched exactly, and those not in the cells yet.
+    fn latest(&self) -> u64 {
+        self.exact_below.max(BLOCK)
     }
 }
 
@@ -133,7 +144,7 @@ impl LiveIndex {
             auditor: Auditor::new(config.audit, config.probes),
             inner: RwLock::new(Inner {
                 cells: None,
-                recent: Recent::new(config.dim, config.max_candidates, config.exact_below),
+                recent: Recent::new(config.dim, config.max_candidates, config.latest()),
                 committed: 0,
                 is_stale: false,
             }),
@@ -153,28 +164,28 @@ impl LiveIndex {
         num_images: u64,
     ) -> StoreResult<()> {
         let OpenedVectors { vectors, is_intact } = opened;
+        let in_cells = cells_end(num_images);
         let cells = match rows::load(state, self.params(), vectors).await? {
-            Loaded::Index(cells) if cells.len() as u64 == num_images => {
-                self.restore_vectors(state, *cells, is_intact, num_images)
+            Loaded::Index(cells) if cells.len() as u64 == in_cells => {
+                self.restore_vectors(state, *cells, is_intact, in_cells)
                     .await?
             }
             Loaded::Index(cells) => {
                 warn!(
                     found = cells.len(),
-                    expected = num_images,
-                    "the index does not hold all images; making it anew"
+                    expected = in_cells,
+                    "the index does not hold the images that it should; making it anew"
                 );
-                self.rebuild(state, cells.into_vectors(), num_images)
-                    .await?
+                self.rebuild(state, cells.into_vectors(), in_cells).await?
             }
             Loaded::Nothing(vectors, error) => {
                 if let Some(error) = error {
                     warn!(%error, "the index cannot be read; making it anew");
                 }
-                self.rebuild(state, vectors, num_images).await?
+                self.rebuild(state, vectors, in_cells).await?
             }
         };
-        let begin = Recent::first_of(num_images, self.config.exact_below);
+        let begin = Recent::first_of(num_images, self.config.latest());
         self.write().recent.restart(begin);
         each_record(state, begin..num_images, |number, record| {
             self.write().recent.insert(number, &record.bf16()?)
@@ -264,28 +275,17 @@ impl LiveIndex {
         self.load(state, opened, num_images).await
     }
 
-    /// Adds decided images, in the order of their numbers, and returns the rows to commit with them. They
-    /// are not found before [`committed`](Self::committed) is called.
+    /// Returns the rows of the cells that changed, to commit with the batch that changed them.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if an embedding is not one of this index's model, `Unavailable` if there is
-    /// no room for it. The index is then stale.
-    pub(super) fn stage(&self, records: &[(ImageNumber, NumberRecord)]) -> StoreResult<Vec<Write>> {
-        for (number, record) in records {
-            let vector = record.bf16()?;
-            // One lock for each: readers wait for one insertion, not for a batch of them.
-            let mut inner = self.write();
-            inner.is_stale = true;
-            inner
-                .cells_mut()?
-                .insert(number.0, &vector)
-                .map_err(|error| corrupt(&error))?;
-        }
+    /// [`StoreError::Unavailable`] while the rows are being read again.
+    pub(super) fn changes(&self) -> StoreResult<Vec<Write>> {
         let changes = self.write().cells_mut()?.changes();
         Ok(rows::writes(changes).collect())
     }
 
-    /// Takes note that what was staged is committed.
+    /// Takes note that decided images are committed, in the order of their numbers, with the cells as they
+    /// are now.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if an embedding is not one of this index's model.
@@ -314,11 +314,15 @@ impl LiveIndex {
         let inner = self.read();
         let num_indexed = inner.committed;
         let is_exact = inner.recent.begin() == 0;
-        let candidates = if is_exact {
-            inner.recent.search_since(query, 0, limit, floor, keep)?
-        } else {
-            self.search_cells(&inner, query, 0..num_indexed, limit, floor, keep)?
-        };
+        let from = if is_exact { 0 } else { cells_end(num_indexed) };
+        let mut candidates = inner.recent.search_since(query, from, limit)?;
+        if !is_exact {
+            let probes = self.auditor.probes();
+            candidates.extend(self.search_cells(&inner, query, from, probes, limit, floor, keep)?);
+            best_first(&mut candidates, limit);
+        }
+        let near = candidates.partition_point(|candidate| candidate.cosine >= floor);
+        candidates.truncate(near.max(keep));
         Ok(Found {
             num_indexed,
             is_exact,
@@ -327,27 +331,33 @@ impl LiveIndex {
         })
     }
 
+    /// Asks the cells for numbers below `end`.
+    #[expect(clippy::too_many_arguments, reason = "one question, unpacked; private")]
     fn search_cells(
         &self,
         inner: &Inner,
         query: &[f32],
-        numbers: std::ops::Range<u64>,
+        end: u64,
+        probes: usize,
         limit: usize,
         floor: f32,
         keep: usize,
     ) -> StoreResult<Vec<Candidate>> {
         let cells = inner.cells_ref()?;
         let params = SearchParams {
-            probes: self.auditor.probes(),
+            probes,
             epsilon: self.config.epsilon,
             rerank: 0,
             angle_aware: true,
             accuracy: Accuracy::Fast,
         };
-        // While a batch is staged the index holds more than is committed.
-        let is_all = numbers.start == 0 && cells.len() as u64 == numbers.end;
-        let span = Span(numbers);
-        let filter: Option<&dyn Filter> = if is_all { None } else { Some(&span) };
+        // While a batch is decided the index may hold more than is committed.
+        let span = Span(0..end);
+        let filter: Option<&dyn Filter> = if cells.len() as u64 == end {
+            None
+        } else {
+            Some(&span)
+        };
         let mut answer = cells
             .range(query, floor, limit, &params, filter)
             .map_err(|error| corrupt(&error))?;
@@ -364,37 +374,6 @@ impl LiveIndex {
                 cosine: neighbor.similarity,
             })
             .collect())
-    }
-
-    /// Like [`search`](LiveIndex::search), over the numbers at or above `from` alone. What was decided
-    /// lately is all looked at.
-    ///
-    /// # Errors
-    /// As [`search`](LiveIndex::search).
-    pub(super) fn search_since(
-        &self,
-        query: &[f32],
-        from: u64,
-        limit: usize,
-        floor: f32,
-    ) -> StoreResult<Vec<Candidate>> {
-        let inner = self.read();
-        let mut found = inner.recent.search_since(query, from, limit, floor, 0)?;
-        let begin = inner.recent.begin();
-        if from < begin {
-            // An event that waited for long, over a restart for example.
-            found.extend(self.search_cells(&inner, query, from..begin, limit, floor, 0)?);
-        }
-        Ok(found)
-    }
-
-    /// Returns the cosine of `query` with one image, or nothing if the index does not hold it.
-    pub(super) fn similarity(&self, query: &[f32], number: ImageNumber) -> Option<f32> {
-        let inner = self.read();
-        if number.0 >= inner.committed {
-            return None;
-        }
-        inner.cells.as_ref()?.similarity(query, number.0)
     }
 
     /// Returns how many images the index holds, and its memory in bytes.

@@ -11,7 +11,7 @@ use likeness_index::{Cells, OpenedVectors};
 use likeness_vision::PdqHash;
 
 use super::config::DedupConfig;
-use super::live_index::{IndexConfig, LiveIndex, SEGMENT, corrupt, params, write_all};
+use super::live_index::{BLOCK, IndexConfig, LiveIndex, SEGMENT, corrupt, params, write_all};
 use super::records::NumberRecord;
 use super::tables::{encode, number_key};
 
@@ -64,8 +64,8 @@ pub async fn write_index(
     }
 }
 
-/// Makes an index over vectors numbered from 0 in a store that has none, and writes its rows. Returns how
-/// many vectors there were.
+/// Makes an index over vectors numbered from 0 in a store that has none, and writes its rows; the last ones,
+/// which make no whole block, are not in it. Returns how many vectors there were.
 ///
 /// # Errors
 /// If a store fails, or a vector is not of `dim` components.
@@ -77,11 +77,17 @@ async fn write_new(
 ) -> StoreResult<u64> {
     let mut cells = Cells::with_vectors(params(dim), opened.vectors);
     let mut num_images = 0;
+    let mut block = Vec::new();
     for vector in vectors {
-        cells
-            .insert(num_images, &vector)
-            .map_err(|error| corrupt(&error))?;
+        block.push(vector);
         num_images += 1;
+        if block.len() as u64 == BLOCK {
+            for (number, vector) in (num_images - BLOCK..).zip(block.drain(..)) {
+                cells
+                    .insert(number, &vector)
+                    .map_err(|error| corrupt(&error))?;
+            }
+        }
     }
     cells.confirm_vectors();
     cells.track_changes();

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use likeness_core::state::StateStore;
 use likeness_core::{ImageNumber, Sha256, StoreError, StoreResult};
 
-use super::live_index::{LiveIndex, Recent};
-use super::records::{Candidate, NumberRecord, ScoredCandidate, Signature};
+use super::live_index::Recent;
+use super::records::{NumberRecord, ScoredCandidate, Signature};
 use super::scorer::{PairFeatures, Scorer};
 use super::tables::{decode, number_key};
 use super::view::CandidateSource;
@@ -75,75 +75,133 @@ impl PairScorer {
         &self.scorer
     }
 
+    /// Scores a pair: a function of the two images, so it does not matter when or where it is computed.
     fn score(
         &self,
         subject: &Subject,
-        candidate: Candidate,
+        number: ImageNumber,
         source: CandidateSource,
         record: &NumberRecord,
-    ) -> ScoredCandidate {
-        let features = PairFeatures::of(
-            candidate.cosine,
-            &subject.signature.marks(),
-            &record.marks(),
-        );
+    ) -> StoreResult<ScoredCandidate> {
+        let cosine = cosine(&subject.query, &record.bf16()?);
+        let features = PairFeatures::of(cosine, &subject.signature.marks(), &record.marks());
         let exact_copy = subject.sha256 == record.sha256;
         let score = if exact_copy {
             1.0
         } else {
             self.scorer.score(&features)
         };
-        ScoredCandidate {
-            number: candidate.number,
+        Ok(ScoredCandidate {
+            number,
             id: record.id.clone(),
             head: record.head.clone(),
+            head_number: Some(record.head_number),
             uploaded: record.uploaded,
             source,
-            cosine: candidate.cosine,
+            cosine,
             pdq_distance: features.pdq_distance,
             pdq_quality: features.pdq_quality_min,
             flat_percent: features.flat_min,
             exact_copy,
             score,
-        }
+        })
     }
 
     /// Scores `candidates` and the heads of their clusters, and returns them best first, see
-    /// [`sort_best_first`].
+    /// [`sort_best_first`]. What is in `done` is not scored again.
     ///
     /// # Errors
     /// If a store fails, or a number has no record.
     pub(super) async fn assess(
         &self,
         subject: &Subject,
-        candidates: &[(Candidate, CandidateSource)],
+        candidates: &[(ImageNumber, CandidateSource)],
+        mut done: Done,
         known: &Known<'_>,
     ) -> StoreResult<Vec<ScoredCandidate>> {
-        let numbers: Vec<_> = candidates.iter().map(|(found, _)| found.number).collect();
-        let records = known.records(&numbers).await?;
-        let present: HashSet<_> = numbers.into_iter().collect();
-        let mut head_numbers: Vec<_> = records
+        let mut scored = Vec::with_capacity(candidates.len());
+        self.add(subject, candidates, &mut done, known, &mut scored)
+            .await?;
+        let present: HashSet<_> = scored.iter().map(|candidate| candidate.number).collect();
+        let mut heads: Vec<_> = scored
             .iter()
-            .map(|record| record.head_number)
+            .filter_map(|candidate| candidate.head_number)
             .filter(|number| !present.contains(number))
             .collect();
-        head_numbers.sort_unstable();
-        head_numbers.dedup();
-        let heads = known.records(&head_numbers).await?;
-
-        let mut scored: Vec<_> = candidates
-            .iter()
-            .zip(&records)
-            .map(|(&(candidate, source), record)| self.score(subject, candidate, source, record))
+        heads.sort_unstable();
+        heads.dedup();
+        let heads: Vec<_> = heads
+            .into_iter()
+            .map(|number| (number, CandidateSource::Head))
             .collect();
-        for (&number, record) in head_numbers.iter().zip(&heads) {
-            let cosine = known.cosine(&subject.query, number)?;
-            let candidate = Candidate { number, cosine };
-            scored.push(self.score(subject, candidate, CandidateSource::Head, record));
-        }
+        self.add(subject, &heads, &mut done, known, &mut scored)
+            .await?;
         sort_best_first(&mut scored);
         Ok(scored)
     }
+
+    async fn add(
+        &self,
+        subject: &Subject,
+        candidates: &[(ImageNumber, CandidateSource)],
+        done: &mut Done,
+        known: &Known<'_>,
+        scored: &mut Vec<ScoredCandidate>,
+    ) -> StoreResult<()> {
+        let mut left = Vec::new();
+        for &(number, source) in candidates {
+            match done.0.remove(&number) {
+                Some(candidate) => scored.push(ScoredCandidate {
+                    source,
+                    ..candidate
+                }),
+                None => left.push((number, source)),
+            }
+        }
+        let numbers: Vec<_> = left.iter().map(|(number, _)| *number).collect();
+        let records = known.records(&numbers).await?;
+        for ((number, source), record) in left.into_iter().zip(&records) {
+            scored.push(self.score(subject, number, source, record)?);
+        }
+        Ok(())
+    }
+}
+
+/// Pairs of one image that a stage before has scored, by the other image's number.
+#[derive(Debug, Default)]
+pub(super) struct Done(HashMap<ImageNumber, ScoredCandidate>);
+
+impl Done {
+    /// Takes what was scored with the head's number; what was written before that was kept is scored again.
+    pub(super) fn of(scored: &[ScoredCandidate]) -> Self {
+        let known = scored
+            .iter()
+            .filter(|candidate| candidate.head_number.is_some());
+        Self(
+            known
+                .map(|candidate| (candidate.number, candidate.clone()))
+                .collect(),
+        )
+    }
+}
+
+/// Sums that are kept side by side: as many as a vector unit has places for.
+const LANES: usize = 8;
+
+/// Returns the cosine of a query and a stored vector, bf16 as raw bits, of the same length. Sums in an order
+/// of its own, so that a pair has one cosine, on every machine, whoever found it.
+fn cosine(query: &[f32], stored: &[u16]) -> f32 {
+    let [mut dot, mut square_a, mut square_b] = [[0.0f32; LANES]; 3];
+    for (a, b) in query.chunks(LANES).zip(stored.chunks(LANES)) {
+        for (lane, (&a, &b)) in a.iter().zip(b).enumerate() {
+            let b = f32::from_bits(u32::from(b) << 16);
+            dot[lane] += a * b;
+            square_a[lane] += a * a;
+            square_b[lane] += b * b;
+        }
+    }
+    let sum = |lanes: [f32; LANES]| lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+    (sum(dot) / (sum(square_a) * sum(square_b)).sqrt()) as f32
 }
 
 /// Sorts best first: by score, then by cosine (scores of plain copies saturate at 1), then by time
@@ -164,13 +222,26 @@ pub(super) fn keep_relevant(scored: &mut Vec<ScoredCandidate>, threshold: f32) {
     scored.truncate(above.max(EXPLAINED));
 }
 
+/// Fills an explanation up to [`EXPLAINED`] with what a stage before found far off. Nothing among it could
+/// have decided anything: what scored enough and was not found again is left out.
+pub(super) fn add_distant(
+    scored: &mut Vec<ScoredCandidate>,
+    found_before: Vec<ScoredCandidate>,
+    threshold: f32,
+) {
+    let present: HashSet<_> = scored.iter().map(|candidate| candidate.number).collect();
+    scored.extend(found_before.into_iter().filter(|candidate| {
+        candidate.score < threshold && !candidate.exact_copy && !present.contains(&candidate.number)
+    }));
+    sort_best_first(scored);
+    scored.truncate(EXPLAINED);
+}
+
 /// Decided images: those committed, and those decided in the batch at hand.
 #[derive(Debug)]
 pub(super) struct Known<'a> {
     /// Committed records.
     pub state: &'a dyn StateStore,
-    /// Committed embeddings.
-    pub index: &'a LiveIndex,
     /// Decided, not committed yet.
     pub batch: Option<&'a Batch>,
 }
@@ -208,13 +279,6 @@ impl Known<'_> {
             })
             .collect()
     }
-
-    fn cosine(&self, query: &[f32], number: ImageNumber) -> StoreResult<f32> {
-        self.batch
-            .and_then(|batch| batch.index.similarity(query, number))
-            .or_else(|| self.index.similarity(query, number))
-            .ok_or_else(|| no_record(number))
-    }
 }
 
 fn no_record(number: ImageNumber) -> StoreError {
@@ -223,4 +287,34 @@ fn no_record(number: ImageNumber) -> StoreError {
         format!("numbers/{number}"),
         "the index knows a number that has no record",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use likeness_index::bf16;
+
+    use super::*;
+
+    #[test]
+    fn a_cosine_is_that_of_the_textbook_for_any_length() {
+        for dim in [1, 7, 8, 24, 513] {
+            let wave = |seed: f32| {
+                (0..dim)
+                    .map(move |i| (seed * (i + 1) as f32).sin())
+                    .collect()
+            };
+            let (a, b): (Vec<f32>, Vec<f32>) = (wave(0.7), wave(1.3));
+            let stored = bf16::encode(&b);
+            let b = bf16::decode(&stored);
+            let dot = |x: &[f32], y: &[f32]| -> f64 {
+                x.iter()
+                    .zip(y)
+                    .map(|(&x, &y)| f64::from(x) * f64::from(y))
+                    .sum()
+            };
+            let expected = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+            let got = f64::from(cosine(&a, &stored));
+            assert!((got - expected).abs() < 1e-6, "{dim}: {got} and {expected}");
+        }
+    }
 }

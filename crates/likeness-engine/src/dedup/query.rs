@@ -14,7 +14,7 @@ use likeness_vision::thumbnail::thumbnail_jpeg;
 use super::Dedup;
 use super::assign_stage::totals;
 use super::objects::{image_path, thumbnail_path};
-use super::pairs::{EXPLAINED, Known, Subject};
+use super::pairs::{Done, EXPLAINED, Known, Subject};
 use super::records::{ClusterRecord, ExplainRecord, ScoredCandidate, Signature, UploadEvent};
 use super::rule::{Verdict, decide};
 use super::signature::SignatureError;
@@ -248,14 +248,16 @@ impl Dedup {
         let candidates: Vec<_> = found
             .candidates
             .into_iter()
-            .map(|candidate| (candidate, CandidateSource::Index))
+            .map(|candidate| (candidate.number, CandidateSource::Index))
             .collect();
         let known = Known {
             state: self.ports.state.as_ref(),
-            index: &self.index,
             batch: None,
         };
-        let mut scored = self.scorer.assess(&subject, &candidates, &known).await?;
+        let mut scored = self
+            .scorer
+            .assess(&subject, &candidates, Done::default(), &known)
+            .await?;
         let canonical_id = match decide(&scored, self.scorer.threshold()) {
             Verdict::Join { head, .. } => Some(head.to_string()),
             Verdict::Found { .. } => None,

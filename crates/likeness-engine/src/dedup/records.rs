@@ -165,6 +165,9 @@ pub(super) struct ScoreEvent {
     pub num_candidates: u32,
     /// Pairs scored, heads of candidates included.
     pub num_scored: u32,
+    /// Generation whose scorer scored them; 0 in events of before it was kept.
+    #[serde(default)]
+    pub generation: u32,
     /// The best, best first: every head at or above the threshold, and enough others to explain.
     pub scored: Vec<ScoredCandidate>,
 }
@@ -178,6 +181,9 @@ pub(super) struct ScoredCandidate {
     pub id: ImageId,
     /// Head of its cluster.
     pub head: ImageId,
+    /// Number of that head; absent in events of before it was kept.
+    #[serde(default)]
+    pub head_number: Option<ImageNumber>,
     /// When the candidate was stored; decides between heads of equal score.
     pub uploaded: Timestamp,
     /// Where it came from.
@@ -286,16 +292,16 @@ pub(super) struct ExplainRecord {
     pub scorer: String,
     /// Embedding model.
     pub model: String,
-    /// As in [`CandidatesEvent`].
+    /// Images decided before it: all that it could be a copy of.
     pub num_indexed: u64,
-    /// As in [`CandidatesEvent`].
+    /// Whether every one of them was looked at.
     #[serde(default = "exact")]
     pub is_exact: bool,
-    /// As in [`ScoreEvent`].
+    /// Those that came near enough to be scored.
     pub num_candidates: u32,
-    /// Images decided after the index was asked.
+    /// Of these, those that were decided too lately to be in the cells of the index.
     pub num_recent: u32,
-    /// Pairs scored.
+    /// Pairs scored, heads of candidates included.
     pub num_scored: u32,
     /// The best, best first.
     pub candidates: Vec<ScoredCandidate>,

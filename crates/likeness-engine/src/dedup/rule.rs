@@ -63,7 +63,7 @@ pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
             ),
         },
         None => Verdict::Found {
-            rule: "the index held nothing to compare with".to_owned(),
+            rule: "nothing came near enough to be compared".to_owned(),
         },
     }
 }
@@ -82,6 +82,7 @@ mod tests {
             number: ImageNumber(0),
             id: ImageId::new(id).unwrap(),
             head: ImageId::new(head).unwrap(),
+            head_number: None,
             uploaded: Timestamp(uploaded),
             source: CandidateSource::Index,
             cosine: score,

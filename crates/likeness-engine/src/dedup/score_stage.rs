@@ -1,16 +1,16 @@
-//! Third stage: scores an image's candidates, and the heads of their clusters.
+//! Third stage: scores an image's candidates, and the heads of their clusters. Work done ahead: the assign
+//! stage finds candidates of its own, and scores only those that are not among these.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use likeness_core::fault;
 use likeness_core::log::{Record, Topic};
 use likeness_core::state::StateStore;
 use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
+use likeness_core::{Generation, fault};
 
 use super::candidates_stage::subject;
-use super::live_index::LiveIndex;
-use super::pairs::{Known, PairScorer, keep_relevant};
+use super::pairs::{Done, Known, PairScorer, keep_relevant};
 use super::records::{CandidatesEvent, ScoreEvent};
 use super::stage::Stage;
 use super::tables::{CANDIDATES, PARTITION, SCORE_STAGE, SCORES, decode, event};
@@ -22,8 +22,8 @@ use crate::EngineError;
 pub(super) struct ScoreStage {
     pub(super) state: Arc<dyn StateStore>,
     pub(super) steps: Arc<dyn StepStore>,
-    pub(super) index: Arc<LiveIndex>,
     pub(super) scorer: Arc<PairScorer>,
+    pub(super) generation: Generation,
 }
 
 #[async_trait]
@@ -48,14 +48,16 @@ impl Stage for ScoreStage {
             let subject = subject(self.state.as_ref(), &upload).await?;
             let found: Vec<_> = candidates
                 .into_iter()
-                .map(|candidate| (candidate, CandidateSource::Index))
+                .map(|candidate| (candidate.number, CandidateSource::Index))
                 .collect();
             let known = Known {
                 state: self.state.as_ref(),
-                index: &self.index,
                 batch: None,
             };
-            scored = self.scorer.assess(&subject, &found, &known).await?;
+            scored = self
+                .scorer
+                .assess(&subject, &found, Done::default(), &known)
+                .await?;
         }
         let num_scored = u32::try_from(scored.len()).unwrap_or(u32::MAX);
         keep_relevant(&mut scored, self.scorer.threshold());
@@ -66,6 +68,7 @@ impl Stage for ScoreStage {
             is_exact,
             num_candidates,
             num_scored,
+            generation: self.generation.0,
             scored,
         })
     }

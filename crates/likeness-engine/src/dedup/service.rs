@@ -21,7 +21,7 @@ use super::backlog::Backlog;
 use super::candidates_stage::CandidatesStage;
 use super::config::DedupConfig;
 use super::health::Health;
-use super::live_index::{IndexConfig, LiveIndex, ROTATION_SEED};
+use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::pairs::PairScorer;
 use super::score_stage::ScoreStage;
 use super::scorer::Scorer;
@@ -185,8 +185,8 @@ impl Dedup {
             ScoreStage {
                 state: Arc::clone(state),
                 steps: Arc::clone(steps),
-                index: Arc::clone(&self.index),
                 scorer: Arc::clone(&self.scorer),
+                generation: self.generation,
             },
         );
         self.spawn(
@@ -195,6 +195,9 @@ impl Dedup {
                 state: Arc::clone(state),
                 steps: Arc::clone(steps),
                 index: Arc::clone(&self.index),
+                // Threads of its own: decisions do not queue behind the decoding of later images.
+                cpu: CpuPool::new(self.config.cpu_threads),
+                threads: self.config.cpu_threads.max(1),
                 scorer: Arc::clone(&self.scorer),
                 waiters: Arc::clone(&self.waiters),
                 backlog: Arc::clone(&self.backlog),
@@ -292,6 +295,7 @@ async fn ensure_generation(
             "probes": config.index_probes,
             "epsilon": config.index_epsilon,
             "exact_below": config.exact_below,
+            "block": BLOCK,
         },
         "max_candidates": config.max_candidates,
         "scorer": scorer.scorer().id(),

@@ -149,7 +149,7 @@ pub struct DecisionEvent {
 pub enum CandidateSource {
     /// Found in the index.
     Index,
-    /// Decided after the index was asked, and looked at again when assigning.
+    /// Among the latest images, which are all looked at.
     Recent,
     /// Head of a candidate's cluster.
     Head,
@@ -195,11 +195,11 @@ pub struct ExplainView {
     pub model: String,
     /// How candidates were found.
     pub index: String,
-    /// Images in the index when it was asked.
+    /// Images decided before it.
     pub num_indexed: u64,
-    /// Candidates that came from the index.
+    /// Candidates: those of them that came near enough to be scored.
     pub num_candidates: u32,
-    /// Images decided since then that were looked at as well.
+    /// Candidates that were decided too lately to be in the cells of the index.
     pub num_recent: u32,
     /// Pairs scored.
     pub num_scored: u32,

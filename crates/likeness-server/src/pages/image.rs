@@ -194,7 +194,7 @@ fn why(explain: &ExplainView) -> Markup {
 fn candidate_row(candidate: &CandidateView, threshold: f32) -> Markup {
     let found = match candidate.source {
         CandidateSource::Index => "in the index",
-        CandidateSource::Recent => "decided meanwhile",
+        CandidateSource::Recent => "among the latest",
         CandidateSource::Head => "as a candidate's head",
     };
     html! {

@@ -1,4 +1,7 @@
 //! Live recall of the index: one in so many searches is answered again by looking at everything.
+//!
+//! Probes that follow from it serve questions and work done ahead. Decisions keep those of the generation's
+//! parameters: an audit depends on chance, and they must not.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -82,16 +82,13 @@ impl Recent {
         Ok(())
     }
 
-    /// Returns at most `limit` images at or above `from`, best first: those whose cosine is at least
-    /// `floor`, and in any case the `keep` best.
-    pub(in crate::dedup) fn search_since(
+    /// Returns the images at or above `from` with the highest estimates and their cosines; nothing if none
+    /// are held. However the numbers are split over stores, what these find merges to the same.
+    pub(in crate::dedup) fn candidates(
         &self,
         query: &[f32],
         from: u64,
-        limit: usize,
-        floor: f32,
-        keep: usize,
-    ) -> StoreResult<Vec<Candidate>> {
+    ) -> StoreResult<Option<Candidates>> {
         let mut found: Option<Candidates> = None;
         for segment in &self.segments {
             let part = segment
@@ -102,28 +99,40 @@ impl Recent {
                 None => part,
             });
         }
-        let best = found.map(|found| found.top_k(limit)).unwrap_or_default();
-        Ok(best
-            .iter()
-            .enumerate()
-            .take_while(|(rank, neighbor)| *rank < keep || neighbor.similarity >= floor)
-            .map(|(_, neighbor)| Candidate {
-                number: ImageNumber(neighbor.number),
-                cosine: neighbor.similarity,
-            })
-            .collect())
+        Ok(found)
     }
 
-    /// Returns the cosine of `query` with one image, or nothing if it is not held.
-    pub(in crate::dedup) fn similarity(&self, query: &[f32], number: ImageNumber) -> Option<f32> {
+    /// Returns at most `limit` images at or above `from`, best first.
+    pub(super) fn search_since(
+        &self,
+        query: &[f32],
+        from: u64,
+        limit: usize,
+    ) -> StoreResult<Vec<Candidate>> {
+        Ok(top(self.candidates(query, from)?, limit))
+    }
+
+    /// Returns an image's vector, bf16 as raw bits, or nothing if it is not held.
+    pub(super) fn vector(&self, number: u64) -> Option<&[u16]> {
         self.segments
             .iter()
-            .find_map(|segment| segment.similarity(query, number.0))
+            .find_map(|segment| segment.vector(number))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.segments.iter().map(ExactIndex::memory_bytes).sum()
     }
+}
+
+/// Returns the `limit` most similar of what was found, best first.
+pub(super) fn top(found: Option<Candidates>, limit: usize) -> Vec<Candidate> {
+    let best = found.map(|found| found.top_k(limit)).unwrap_or_default();
+    best.iter()
+        .map(|neighbor| Candidate {
+            number: ImageNumber(neighbor.number),
+            cosine: neighbor.similarity,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -149,9 +158,7 @@ mod tests {
         let begin = recent.begin();
         for from in [0, begin, begin + 500, begin + 6_000] {
             let query = vector(from * 3 + 1);
-            let found = recent
-                .search_since(&query, from, 50, 0.0, 50)
-                .expect("finds");
+            let found = recent.search_since(&query, from, 50).expect("finds");
             let expected = whole
                 .candidates(&query, from.max(begin))
                 .expect("finds")
@@ -162,7 +169,8 @@ mod tests {
             let expected: Vec<u64> = expected.iter().map(|neighbor| neighbor.number).collect();
             assert_eq!(numbers(&found), expected);
         }
-        assert_eq!(recent.similarity(&vector(1), ImageNumber(begin - 1)), None);
-        assert!(recent.similarity(&vector(1), ImageNumber(begin)).is_some());
+        assert_eq!(recent.vector(begin - 1), None);
+        let stored = likeness_index::bf16::encode(&vector(begin));
+        assert_eq!(recent.vector(begin), Some(&stored[..]));
     }
 }

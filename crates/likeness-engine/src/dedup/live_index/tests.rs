@@ -67,11 +67,19 @@ async fn open(store: &MemoryStore, num_images: u64) -> LiveIndex {
         .expect("opens")
 }
 
+/// Lets whole blocks into the cells, and returns the rows that change.
+fn stage(index: &LiveIndex, records: &[(ImageNumber, NumberRecord)]) -> Vec<Write> {
+    let batch = records.iter().cloned().collect();
+    let end = records.last().map_or(0, |(number, _)| number.0 + 1);
+    index.grow(cells_end(end), &batch).expect("grows");
+    index.changes().expect("has rows")
+}
+
 async fn filled(store: &MemoryStore) -> LiveIndex {
     let index = open(store, 0).await;
     for first in (0..N_IMAGES).step_by(BATCH as usize) {
         let records: Vec<_> = (first..N_IMAGES.min(first + BATCH)).map(record).collect();
-        let mut writes = index.stage(&records).expect("stages");
+        let mut writes = stage(&index, &records);
         writes.extend(rows(&records));
         store.write(writes).await.expect("writes");
         index.committed(&records).expect("commits");
@@ -116,14 +124,15 @@ async fn what_is_not_committed_is_not_found_and_is_gone_once_settled() {
     let index = filled(&store).await;
     let before = answers(&index);
     let records: Vec<_> = (N_IMAGES..N_IMAGES + BATCH).map(record).collect();
-    let first = index.stage(&records).expect("stages");
-    assert_eq!(answers(&index), before);
-    assert_eq!(index.similarity(&vector(0), ImageNumber(N_IMAGES)), None);
+    let first = stage(&index, &records);
+    assert!(!first.is_empty());
+    let known = |answer: &Vec<(u64, f32)>| answer.iter().all(|&(number, _)| number < N_IMAGES);
+    assert!(answers(&index).iter().all(known));
     // The commit failed: nothing was written.
     index.settle(&store, N_IMAGES).await.expect("settles");
     assert_eq!(answers(&index), before);
     // Trying again writes the same rows.
-    assert_eq!(index.stage(&records).expect("stages"), first);
+    assert_eq!(stage(&index, &records), first);
 }
 
 #[tokio::test]
@@ -147,21 +156,31 @@ async fn an_index_that_cannot_be_read_is_made_anew() {
 }
 
 #[tokio::test]
-async fn an_event_that_waited_is_looked_at_from_where_it_was() {
+async fn a_decision_finds_near_copies_old_and_new_and_nothing_at_or_above_its_number() {
     let store = MemoryStore::new();
     let index = filled(&store).await;
-    let found = index
-        .search_since(&vector(N_IMAGES / 2 + 7), 5, 50, 0.9)
+    let before = index
+        .search_before(&vector(N_IMAGES / 2 + 7), N_IMAGES, 50, 0.9)
         .expect("searches");
+    assert_eq!(before.cells_end, N_IMAGES / BLOCK * BLOCK);
+    assert_eq!(
+        before.begin, before.cells_end,
+        "not all are searched exactly"
+    );
+    let found = before.with(None, 50, 0.9);
     let numbers: Vec<u64> = found.iter().map(|found| found.number.0).collect();
     assert!(
         numbers.contains(&7) && numbers.contains(&(N_IMAGES / 2 + 7)),
         "{numbers:?}"
     );
+    // The latest ones are not in the cells, and found all the same.
+    let last = N_IMAGES - 1;
+    assert!(last >= cells_end(N_IMAGES));
     let found = index
-        .search_since(&vector(7), 8, 50, 0.9)
-        .expect("searches");
-    assert!(found.iter().all(|found| found.number.0 >= 8));
+        .search_before(&vector(last), N_IMAGES, 50, 0.9)
+        .expect("searches")
+        .with(None, 50, 0.9);
+    assert!(found.iter().any(|found| found.number.0 == last));
 }
 
 #[tokio::test]

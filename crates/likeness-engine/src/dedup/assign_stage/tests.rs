@@ -1,0 +1,331 @@
+//! The same log gives the same clusters, where the index misses much of what it should find.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use likeness_adapters::MemoryStore;
+use likeness_core::log::{Offset, Partition};
+use likeness_core::state::Scan;
+use likeness_core::step::StepOutcome;
+use likeness_core::{Sha256, StoreResult};
+use likeness_index::{OpenedVectors, bf16};
+use likeness_vision::PdqHash;
+use likeness_vision::decode::ImageFormat;
+use proptest::prelude::*;
+
+use super::super::config::DedupConfig;
+use super::super::live_index::IndexConfig;
+use super::super::records::Signature;
+use super::super::scorer::Scorer;
+use super::super::tables::{MEMBERS, signature_key};
+use super::super::upload::decode_decision;
+use super::*;
+
+const DIM: usize = 24;
+const N_IMAGES: u64 = 900;
+
+/// A generator small enough to see through (SplitMix64).
+#[derive(Debug, Clone)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn component(&mut self) -> f32 {
+        // The sum of four is about normal.
+        (0..4)
+            .map(|_| self.below(2_000) as f32 / 1_000.0 - 1.0)
+            .sum()
+    }
+}
+
+/// One image of a log: of a family whose members are near the threshold with each other.
+fn image(seed: u64, idx: u64) -> (UploadEvent, Signature) {
+    let mut own = Random(seed ^ idx << 20);
+    let mut family = Random(seed ^ own.below(200) << 40);
+    let embedding: Vec<f32> = (0..DIM)
+        .map(|_| family.component() + 0.55 * own.component())
+        .collect();
+    let upload = UploadEvent {
+        id: ImageId::new(format!("i{idx}")).expect("a good id"),
+        name: None,
+        sha256: Sha256([0; 32].map(|_: u8| own.below(256) as u8)),
+        num_bytes: 1,
+        format: ImageFormat::Jpeg,
+        uploaded: Timestamp(idx),
+    };
+    let signature = Signature {
+        format: ImageFormat::Jpeg,
+        width: 1,
+        height: 1,
+        pdq: PdqHash([0; 32]),
+        pdq_quality: 0,
+        flatness: 0,
+        embedding: bf16::to_le_bytes(&bf16::encode(&embedding)).into(),
+    };
+    (upload, signature)
+}
+
+/// Fails the next commit if told to, before it is made or after.
+#[derive(Debug)]
+struct Flaky {
+    inner: Arc<MemoryStore>,
+    mode: AtomicU8,
+}
+
+#[async_trait]
+impl StepStore for Flaky {
+    async fn commit(&self, step: Step, durability: Durability) -> StoreResult<StepOutcome> {
+        let lost = || StoreError::unavailable("steps (test)", std::io::Error::other("lost"));
+        match self.mode.swap(0, Ordering::SeqCst) {
+            0 => self.inner.commit(step, durability).await,
+            1 => Err(lost()),
+            _ => {
+                self.inner.commit(step, durability).await?;
+                Err(lost())
+            }
+        }
+    }
+
+    async fn position(
+        &self,
+        consumer: Consumer,
+        topic: Topic,
+        partition: Partition,
+    ) -> StoreResult<Offset> {
+        self.inner.position(consumer, topic, partition).await
+    }
+
+    async fn sync(&self) -> StoreResult<()> {
+        self.inner.sync().await
+    }
+}
+
+struct Fixture {
+    store: Arc<MemoryStore>,
+    steps: Arc<Flaky>,
+    config: IndexConfig,
+    stage: AssignStage,
+}
+
+impl Fixture {
+    async fn new(exact_below: u64) -> Self {
+        let dedup = DedupConfig {
+            index_probes: 1,
+            index_epsilon: 1.0,
+            exact_below,
+            ..DedupConfig::default()
+        };
+        let config = IndexConfig::of(&dedup, DIM);
+        let store = Arc::new(MemoryStore::new());
+        let steps = Arc::new(Flaky {
+            inner: store.clone(),
+            mode: AtomicU8::new(0),
+        });
+        let stage = Self::open(&store, &steps, config, 1).await;
+        Self {
+            store,
+            steps,
+            config,
+            stage,
+        }
+    }
+
+    async fn open(
+        store: &Arc<MemoryStore>,
+        steps: &Arc<Flaky>,
+        config: IndexConfig,
+        threads: usize,
+    ) -> AssignStage {
+        let num_images = totals(store.as_ref()).await.expect("reads").images;
+        let vectors = OpenedVectors::memory(DIM);
+        let index = LiveIndex::open(store.as_ref(), vectors, config, num_images).await;
+        AssignStage {
+            state: store.clone(),
+            steps: steps.clone(),
+            index: Arc::new(index.expect("opens")),
+            cpu: CpuPool::new(threads),
+            threads,
+            scorer: Arc::new(PairScorer::new(Scorer::builtin(), None)),
+            waiters: Arc::default(),
+            backlog: Arc::new(Backlog::new(0, 1, 1)),
+            generation: Generation(1),
+            model: "test".to_owned(),
+            dim: DIM,
+            limit: config.max_candidates,
+        }
+    }
+
+    async fn restart(&mut self, threads: usize) {
+        self.stage = Self::open(&self.store, &self.steps, self.config, threads).await;
+    }
+
+    /// Does what the stages before do, with the index as it is now.
+    async fn event(&self, seed: u64, idx: u64) -> Record {
+        let (upload, signature) = image(seed, idx);
+        let row = Write::Put(signature_key(&upload.id), encode(&signature));
+        self.store.write(vec![row]).await.expect("writes");
+        let subject = Subject::new(upload.sha256, signature).expect("a signature");
+        let stage = &self.stage;
+        let found = stage
+            .index
+            .search(&subject.query, stage.limit, stage.scorer.floor(), EXPLAINED)
+            .expect("searches");
+        let candidates: Vec<_> = found
+            .candidates
+            .iter()
+            .map(|candidate| (candidate.number, CandidateSource::Index))
+            .collect();
+        let known = Known {
+            state: self.store.as_ref(),
+            batch: None,
+        };
+        let mut scored = stage
+            .scorer
+            .assess(&subject, &candidates, Done::default(), &known)
+            .await
+            .expect("scores");
+        keep_relevant(&mut scored, stage.scorer.threshold());
+        let event = ScoreEvent {
+            upload,
+            rejection: None,
+            num_indexed: found.num_indexed,
+            is_exact: found.is_exact,
+            num_candidates: 0,
+            num_scored: 0,
+            generation: 1,
+            scored,
+        };
+        Record {
+            offset: Offset(idx),
+            key: bytes::Bytes::new(),
+            payload: encode(&event),
+        }
+    }
+
+    /// Runs the log through, in batches and with accidents that `random` draws.
+    async fn run(&mut self, seed: u64, random: &mut Random) {
+        let mut ahead = VecDeque::new();
+        let (mut decided, mut prepared) = (0, 0);
+        while decided < N_IMAGES {
+            let batch = (1 + random.below(100)).min(N_IMAGES - decided);
+            let wanted = (decided + batch + random.below(150)).min(N_IMAGES);
+            for idx in prepared..wanted {
+                ahead.push_back(self.event(seed, idx).await);
+            }
+            prepared = prepared.max(wanted);
+            // One commit in six fails before it is made, one in six after.
+            let mode = [1, 2, 0, 0, 0, 0][random.below(6) as usize];
+            self.steps.mode.store(mode, Ordering::SeqCst);
+            let records: Vec<_> = ahead.drain(..batch as usize).collect();
+            while self.commit(&records).await.is_err() {}
+            decided += batch;
+            if random.below(5) == 0 {
+                self.restart(1 + random.below(4) as usize).await;
+            }
+        }
+    }
+
+    async fn commit(&self, records: &[Record]) -> Result<(), EngineError> {
+        let mut items = Vec::new();
+        for record in records {
+            items.push(self.stage.prepare(record.clone()).await?);
+        }
+        let next = records.last().expect("no batch is empty").offset.next();
+        let position = Position {
+            consumer: ASSIGN_STAGE,
+            topic: SCORES,
+            partition: PARTITION,
+            next,
+        };
+        self.stage.commit(items, position).await
+    }
+
+    /// All decisions, and the members of all clusters, with scores as bits.
+    async fn outcome(&self) -> Vec<(Decision, u32, Vec<(String, u32, bool)>)> {
+        let mut all = Vec::new();
+        for idx in 0..N_IMAGES {
+            let id = ImageId::new(format!("i{idx}")).expect("a good id");
+            let row = self.store.get(&canonical_key(&id)).await.expect("reads");
+            let mut decision = decode_decision(&row.expect("decided")).expect("a decision");
+            decision.decided_ms = 0;
+            let scan = Scan::all(MEMBERS, bytes::Bytes::copy_from_slice(id.as_bytes()), 1_000);
+            let members = self.store.scan(scan).await.expect("reads");
+            let members = members
+                .iter()
+                .map(|row| {
+                    let member: MemberRecord = decode("members", &row.value).expect("a member");
+                    (
+                        member.id.to_string(),
+                        member.score.to_bits(),
+                        member.exact_copy,
+                    )
+                })
+                .collect();
+            let bits = decision.score.map_or(0, f32::to_bits);
+            all.push((decision, bits, members));
+        }
+        all
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime starts").block_on(future)
+}
+
+#[test]
+fn the_log_of_these_tests_is_one_where_the_index_misses_copies() {
+    block_on(async {
+        let mut outcomes = Vec::new();
+        for exact_below in [8, u64::MAX] {
+            let mut fixture = Fixture::new(exact_below).await;
+            fixture.run(1, &mut Random(1)).await;
+            outcomes.push(fixture.outcome().await);
+        }
+        let [missing, exact] = outcomes.try_into().expect("two of them");
+        let heads = |outcome: &[(Decision, u32, Vec<_>)]| {
+            let is_head = |(decision, ..): &&(Decision, u32, Vec<_>)| {
+                decision.kind == DecisionKind::NewCluster
+            };
+            outcome.iter().filter(is_head).count()
+        };
+        let (few, many) = (heads(&exact), heads(&missing));
+        assert!(few < 400 && many > few + 20, "{few} and {many} clusters");
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn the_same_log_gives_the_same_clusters_to_the_bit(
+        seed in 0u64..1 << 20,
+        accidents in proptest::collection::vec(any::<u64>(), 3),
+    ) {
+        block_on(async {
+            let mut expected = None;
+            for accident in accidents {
+                let mut fixture = Fixture::new(8).await;
+                fixture.run(seed, &mut Random(accident)).await;
+                let outcome = fixture.outcome().await;
+                match &expected {
+                    None => expected = Some(outcome),
+                    Some(expected) => prop_assert_eq!(expected, &outcome),
+                }
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,139 @@
+//! The search that a decision is made from: a function of the images before it, and of nothing else.
+//!
+//! Which images a search of the cells misses depends on what the cells hold at that moment. So for the
+//! image with the number `n`
+//! ```text
+//! cells   hold  [0, n / BLOCK * BLOCK)         and answer for  [0, begin)
+//! latest                                       answers for     [begin, n), exactly
+//! begin = min(n − exact_below, n / BLOCK * BLOCK)
+//! ```
+//! whenever it is decided, in whatever batch, before or after a restart. Between two blocks the cells do
+//! not change, so the images of a block are searched for in parallel; what the batch itself has decided
+//! is added when an image's turn comes. Exact parts merge to what a search over the whole would find
+//! (see [`likeness_index::Candidates`]), so it does not matter where batches begin.
+
+use std::collections::HashMap;
+
+use likeness_core::{ImageNumber, StoreError, StoreResult};
+use likeness_index::Candidates;
+
+use super::{LiveIndex, corrupt, recent};
+use crate::dedup::records::{Candidate, NumberRecord};
+
+/// Images that enter the cells at a time. Part of a generation's parameters.
+pub(in crate::dedup) const BLOCK: u64 = 64;
+
+/// Returns how many images the cells hold when `num_images` are decided.
+pub(in crate::dedup) fn cells_end(num_images: u64) -> u64 {
+    num_images / BLOCK * BLOCK
+}
+
+/// What was found for an image among what was decided before its batch.
+#[derive(Debug)]
+pub(in crate::dedup) struct Before {
+    /// Every number from here on is looked at exactly.
+    pub begin: u64,
+    /// Where the cells end: later numbers are too recent for them.
+    pub cells_end: u64,
+    cells: Vec<Candidate>,
+    latest: Option<Candidates>,
+}
+
+impl Before {
+    /// Adds what the image's own batch has decided, and returns at most `limit` images whose cosine is at
+    /// least `floor`, best first.
+    pub(in crate::dedup) fn with(
+        self,
+        batch: Option<Candidates>,
+        limit: usize,
+        floor: f32,
+    ) -> Vec<Candidate> {
+        let latest = match (self.latest, batch) {
+            (Some(latest), Some(batch)) => Some(latest.merge(batch)),
+            (latest, batch) => latest.or(batch),
+        };
+        let mut found = recent::top(latest, limit);
+        found.extend(self.cells);
+        best_first(&mut found, limit);
+        let near = found.partition_point(|candidate| candidate.cosine >= floor);
+        found.truncate(near);
+        found
+    }
+}
+
+/// Sorts by cosine, then by number, and keeps the first `limit`.
+pub(super) fn best_first(found: &mut Vec<Candidate>, limit: usize) {
+    found.sort_unstable_by(|a, b| {
+        b.cosine
+            .total_cmp(&a.cosine)
+            .then_with(|| a.number.cmp(&b.number))
+    });
+    found.truncate(limit);
+}
+
+impl LiveIndex {
+    /// Searches for the image that will have `number`, among what is committed and in the cells. The cells
+    /// must hold what they do when that number is decided.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the query is not an embedding of this index's model.
+    pub(in crate::dedup) fn search_before(
+        &self,
+        query: &[f32],
+        number: u64,
+        limit: usize,
+        floor: f32,
+    ) -> StoreResult<Before> {
+        let inner = self.read();
+        let cells_end = cells_end(number);
+        let begin = number
+            .saturating_sub(self.config.exact_below)
+            .min(cells_end);
+        let mut cells = Vec::new();
+        if begin > 0 {
+            debug_assert_eq!(inner.cells_ref()?.len() as u64, cells_end);
+            let probes = self.config.probes;
+            cells = self.search_cells(&inner, query, begin, probes, limit, floor, 0)?;
+        }
+        Ok(Before {
+            begin,
+            cells_end,
+            cells,
+            latest: inner.recent.candidates(query, begin)?,
+        })
+    }
+
+    /// Takes the numbers below `end`, the end of a block, into the cells; `batch` has the records of those
+    /// that are not committed. No search returns these before [`committed`](Self::committed) is called.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if an embedding is not one of this index's model, `Unavailable` if there is
+    /// no room for it. The index is then stale.
+    pub(in crate::dedup) fn grow(
+        &self,
+        end: u64,
+        batch: &HashMap<ImageNumber, NumberRecord>,
+    ) -> StoreResult<()> {
+        let from = self.read().cells_ref()?.len() as u64;
+        for number in from..end {
+            let vector = match batch.get(&ImageNumber(number)) {
+                Some(record) => record.bf16()?,
+                None => self.read().recent.vector(number).map(<[u16]>::to_vec).ok_or_else(|| {
+                    StoreError::corrupt(
+                        "index",
+                        format!("numbers/{number}"),
+                        "neither in the cells nor among the latest images; restart to read the index again",
+                    )
+                })?,
+            };
+            // One lock for each: readers wait for one insertion, not for a block of them.
+            let mut inner = self.write();
+            inner.is_stale = true;
+            inner
+                .cells_mut()?
+                .insert(number, &vector)
+                .map_err(|error| corrupt(&error))?;
+        }
+        Ok(())
+    }
+}
