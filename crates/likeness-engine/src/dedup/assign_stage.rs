@@ -7,36 +7,35 @@
 //! their scores are taken, for a score is a function of two images, but what they found and this stage
 //! did not find is shown in the explanation and decides nothing.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod changes;
+#[cfg(test)]
+pub(in crate::dedup) mod tests;
+
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use likeness_core::log::{NewRecord, Record, Topic};
+use likeness_core::log::{NewRecord, Offset, Record, Topic};
 use likeness_core::state::{StateStore, Write};
 use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
-use likeness_core::{Generation, ImageId, ImageNumber, StoreError, Timestamp, fault};
+use likeness_core::{Generation, ImageId, StoreError, fault};
 
 use super::backlog::Backlog;
 use super::candidates_stage::subject;
-use super::live_index::{BLOCK, Before, LiveIndex, Recent};
-use super::pairs::{
-    Batch, Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant,
-};
-use super::records::{
-    ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
-    UploadEvent, encode_decision,
-};
-use super::rule::{Verdict, decide};
-use super::stage::Stage;
-use super::tables::{
-    ASSIGN_STAGE, DECISIONS, PARTITION, SCORES, SHARD, SHARD_OF_MANY, by_size_key, by_time_key,
-    canonical_key, cluster_key, decode, encode, explain_key, member_key, number_key, totals_key,
-};
+use super::corrections::apply::apply;
+use super::corrections::{CORRECTED, passed_on};
+use super::live_index::{BLOCK, Before, LiveIndex};
+use super::pairs::{Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant};
+use super::records::{ScoreEvent, Totals};
+use super::rule::decide;
+use super::stage::{Passing, Stage};
+use super::tables::{ASSIGN_STAGE, PARTITION, SCORES, canonical_key, decode, encode, totals_key};
 use super::view::{CandidateSource, Decision, DecisionKind};
 use super::waiters::Waiters;
 use crate::EngineError;
 use crate::cpu::CpuPool;
 use crate::metrics::{DECISION_LATENCY_SECONDS, DECISIONS_TOTAL, INDEX_BYTES, INDEX_IMAGES};
+use changes::{Changes, Explained};
 
 /// Scores in, decisions out.
 #[derive(Debug)]
@@ -58,6 +57,13 @@ pub(super) struct AssignStage {
     pub(super) limit: usize,
 }
 
+/// A record of the log in its place.
+#[derive(Debug)]
+pub(super) struct Item {
+    offset: Offset,
+    work: Passing<Undecided>,
+}
+
 /// An image that waits for its decision.
 #[derive(Debug)]
 pub(super) struct Undecided {
@@ -72,18 +78,80 @@ impl Stage for AssignStage {
     const INPUT: Topic = SCORES;
     const CONSUMER: Consumer = ASSIGN_STAGE;
 
-    type Item = Undecided;
+    type Item = Item;
 
-    async fn prepare(&self, record: Record) -> Result<Undecided, EngineError> {
+    async fn prepare(&self, record: Record) -> Result<Item, EngineError> {
+        let offset = record.offset;
+        if let Some(correction) = passed_on(&record) {
+            return Ok(Item {
+                offset,
+                work: Passing::Correction(correction),
+            });
+        }
         let event: ScoreEvent = decode("scores", &record.payload)?;
         let subject = match event.rejection {
             Some(_) => None,
             None => Some(subject(self.state.as_ref(), &event.upload).await?),
         };
-        Ok(Undecided { event, subject })
+        Ok(Item {
+            offset,
+            work: Passing::Image(Undecided { event, subject }),
+        })
     }
 
-    async fn commit(&self, items: Vec<Undecided>, position: Position) -> Result<(), EngineError> {
+    /// Images between two corrections are one commit, each correction is one.
+    async fn commit(&self, items: Vec<Item>, position: Position) -> Result<(), EngineError> {
+        let at = |next| Position { next, ..position };
+        let mut images = Vec::new();
+        for Item { offset, work } in items {
+            match work {
+                Passing::Image(image) => images.push(image),
+                Passing::Correction(correction) => {
+                    if !images.is_empty() {
+                        self.decide_images(std::mem::take(&mut images), at(offset))
+                            .await?;
+                    }
+                    self.correct(&correction, at(offset.next())).await?;
+                }
+            }
+        }
+        if images.is_empty() {
+            return Ok(());
+        }
+        self.decide_images(images, position).await
+    }
+}
+
+impl AssignStage {
+    async fn correct(&self, correction: &NewRecord, position: Position) -> Result<(), EngineError> {
+        let totals = totals(self.state.as_ref()).await?;
+        let applied = apply(self.state.as_ref(), &self.scorer, totals, correction).await?;
+        let mut step = Step {
+            positions: vec![position],
+            ..Step::default()
+        };
+        if let Some(corrected) = applied {
+            step.writes = corrected.writes;
+            step.writes
+                .push(Write::Put(totals_key(), encode(&corrected.totals)));
+            step.emits.push(Emit {
+                topic: CORRECTED,
+                partition: PARTITION,
+                records: vec![corrected.event],
+            });
+        }
+        fault::point("assign.before_commit");
+        self.steps.commit(step, Durability::Process).await?;
+        fault::point("assign.after_commit");
+        self.backlog.done(1);
+        Ok(())
+    }
+
+    async fn decide_images(
+        &self,
+        items: Vec<Undecided>,
+        position: Position,
+    ) -> Result<(), EngineError> {
         let num_items = items.len() as u64;
         let mut changes = Changes::begin(self).await?;
         let keys: Vec<_> = items
@@ -196,6 +264,7 @@ impl AssignStage {
         let known = Known {
             state: self.state.as_ref(),
             batch: Some(&changes.batch),
+            is_corrected: changes.totals.corrections > 0,
         };
         let (begin, cells_end) = (before.begin, before.cells_end);
         let in_batch = changes.batch.index.candidates(&subject.query, begin)?;
@@ -209,8 +278,10 @@ impl AssignStage {
             .collect();
         let is_recent = |source: &CandidateSource| *source == CandidateSource::Recent;
         let num_recent = found.iter().filter(|(_, source)| is_recent(source)).count();
-        // Scores of another scorer are none.
-        let done = if event.generation == self.generation.0 {
+        // Scores of another scorer are none, and heads may have changed with a correction.
+        let is_fresh = event.generation == self.generation.0
+            && event.num_corrections == changes.totals.corrections;
+        let done = if is_fresh {
             Done::of(&event.scored)
         } else {
             Done::default()
@@ -257,251 +328,6 @@ impl AssignStage {
     }
 }
 
-/// What an explain record takes from the search.
-#[derive(Debug)]
-struct Explained {
-    num_indexed: u64,
-    is_exact: bool,
-    num_candidates: u32,
-    num_recent: u32,
-    num_scored: u32,
-    candidates: Vec<ScoredCandidate>,
-}
-
-/// Everything that a batch of decisions changes.
-#[derive(Debug)]
-struct Changes {
-    batch: Batch,
-    clusters: HashMap<ImageId, ClusterRecord>,
-    totals: Totals,
-    writes: Vec<Write>,
-    decisions: Vec<Decision>,
-}
-
-impl Changes {
-    /// Reads where the shard stands. Read anew for every batch, and the index brought up to it, so
-    /// that an attempt whose outcome is unknown leaves nothing behind in memory.
-    async fn begin(stage: &AssignStage) -> Result<Self, EngineError> {
-        let totals = totals(stage.state.as_ref()).await?;
-        stage
-            .index
-            .settle(stage.state.as_ref(), totals.images)
-            .await?;
-        Ok(Self {
-            batch: Batch {
-                records: HashMap::new(),
-                index: Recent::new(stage.dim, stage.limit, u64::MAX),
-            },
-            clusters: HashMap::new(),
-            totals,
-            writes: Vec::new(),
-            decisions: Vec::new(),
-        })
-    }
-
-    fn reject(&mut self, event: ScoreEvent, generation: Generation) {
-        self.totals.rejected += 1;
-        let decision = Decision {
-            id: event.upload.id.to_string(),
-            kind: DecisionKind::Rejected,
-            canonical_id: None,
-            score: None,
-            exact_copy: false,
-            number: None,
-            cluster_size: 0,
-            uploaded_ms: event.upload.uploaded.0,
-            decided_ms: Timestamp::now().0,
-            generation: generation.0,
-            rejection: event.rejection,
-        };
-        self.record(&event.upload.id, decision);
-    }
-
-    async fn assign(
-        &mut self,
-        stage: &AssignStage,
-        upload: &UploadEvent,
-        subject: &Subject,
-        verdict: Verdict,
-        explained: Explained,
-    ) -> Result<(), EngineError> {
-        let number = self.totals.next_number();
-        let now = Timestamp::now();
-        let (kind, head, score, exact_copy, rule) = match verdict {
-            Verdict::Join {
-                head,
-                score,
-                exact_copy,
-                rule,
-            } => (DecisionKind::Joined, head, score, exact_copy, rule),
-            Verdict::Found { rule } => (
-                DecisionKind::NewCluster,
-                upload.id.clone(),
-                1.0,
-                false,
-                rule,
-            ),
-        };
-        let cluster = self.grow(stage, &head, number, now).await?;
-        let record = NumberRecord {
-            id: upload.id.clone(),
-            head: head.clone(),
-            head_number: cluster.head_number,
-            uploaded: upload.uploaded,
-            sha256: upload.sha256,
-            pdq: subject.signature.pdq,
-            pdq_quality: subject.signature.pdq_quality,
-            flatness: subject.signature.flatness,
-            embedding: subject.signature.embedding.clone(),
-        };
-        let member = MemberRecord {
-            id: upload.id.clone(),
-            name: upload.name.clone(),
-            score,
-            exact_copy,
-            joined: now,
-            width: subject.signature.width,
-            height: subject.signature.height,
-            num_bytes: upload.num_bytes,
-            format: subject.signature.format,
-        };
-        let explain = ExplainRecord {
-            rule,
-            threshold: stage.scorer.threshold(),
-            scorer: stage.scorer.scorer().id(),
-            model: stage.model.clone(),
-            num_indexed: explained.num_indexed,
-            is_exact: explained.is_exact,
-            num_candidates: explained.num_candidates,
-            num_recent: explained.num_recent,
-            num_scored: explained.num_scored,
-            candidates: explained.candidates,
-        };
-        self.totals.images += 1;
-        self.writes.extend([
-            Write::Put(number_key(number), encode(&record)),
-            Write::Put(member_key(&head, number), encode(&member)),
-            Write::Put(explain_key(&upload.id), encode(&explain)),
-        ]);
-        self.batch.index.insert(number, &record.bf16()?)?;
-        self.batch.records.insert(number, record);
-        let decision = Decision {
-            id: upload.id.to_string(),
-            kind,
-            canonical_id: Some(head.to_string()),
-            score: Some(score),
-            exact_copy,
-            number: Some(number.0),
-            cluster_size: cluster.size,
-            uploaded_ms: upload.uploaded.0,
-            decided_ms: now.0,
-            generation: stage.generation.0,
-            rejection: None,
-        };
-        self.record(&upload.id, decision);
-        Ok(())
-    }
-
-    /// Adds one image to the cluster of `head`, creating it if the image is the head, and moves the
-    /// cluster in the lists by size and by time.
-    async fn grow(
-        &mut self,
-        stage: &AssignStage,
-        head: &ImageId,
-        number: ImageNumber,
-        now: Timestamp,
-    ) -> Result<ClusterRecord, EngineError> {
-        let before = match self.clusters.get(head) {
-            Some(cluster) => Some(cluster.clone()),
-            None => match stage.state.get(&cluster_key(head)).await? {
-                Some(row) => Some(decode::<ClusterRecord>("clusters", &row)?),
-                None => None,
-            },
-        };
-        let name = bytes::Bytes::copy_from_slice(head.as_bytes());
-        let cluster = match before {
-            None => {
-                self.totals.clusters += 1;
-                ClusterRecord {
-                    head_number: number,
-                    size: 1,
-                    created: now,
-                    updated: now,
-                }
-            }
-            Some(before) => {
-                let head_number = before.head_number;
-                self.writes.extend([
-                    Write::Delete(by_size_key(before.size, head_number)),
-                    Write::Delete(by_time_key(SHARD, before.updated.0, head_number)),
-                    Write::Delete(by_time_key(SHARD_OF_MANY, before.updated.0, head_number)),
-                ]);
-                if before.size == 1 {
-                    self.totals.duplicate_clusters += 1;
-                }
-                ClusterRecord {
-                    size: before.size + 1,
-                    updated: now,
-                    ..before
-                }
-            }
-        };
-        self.writes.extend([
-            Write::Put(cluster_key(head), encode(&cluster)),
-            Write::Put(by_size_key(cluster.size, cluster.head_number), name.clone()),
-            Write::Put(
-                by_time_key(SHARD, cluster.updated.0, cluster.head_number),
-                name.clone(),
-            ),
-        ]);
-        if cluster.size > 1 {
-            self.writes.push(Write::Put(
-                by_time_key(SHARD_OF_MANY, cluster.updated.0, cluster.head_number),
-                name,
-            ));
-        }
-        self.clusters.insert(head.clone(), cluster.clone());
-        Ok(cluster)
-    }
-
-    fn record(&mut self, id: &ImageId, decision: Decision) {
-        self.writes
-            .push(Write::Put(canonical_key(id), encode_decision(&decision)));
-        self.decisions.push(decision);
-    }
-
-    fn finish(self, position: Position) -> (Vec<Decision>, Vec<(ImageNumber, NumberRecord)>, Step) {
-        let mut writes = self.writes;
-        writes.push(Write::Put(totals_key(), encode(&self.totals)));
-        let records: Vec<_> = self
-            .decisions
-            .iter()
-            .map(|decision| NewRecord {
-                key: bytes::Bytes::copy_from_slice(decision.id.as_bytes()),
-                payload: encode_decision(decision),
-            })
-            .collect();
-        let emits = if records.is_empty() {
-            Vec::new()
-        } else {
-            vec![Emit {
-                topic: DECISIONS,
-                partition: PARTITION,
-                records,
-            }]
-        };
-        let mut decided: Vec<_> = self.batch.records.into_iter().collect();
-        decided.sort_unstable_by_key(|(number, _)| *number);
-        let step = Step {
-            claim: None,
-            writes,
-            emits,
-            positions: vec![position],
-        };
-        (self.decisions, decided, step)
-    }
-}
-
 /// Reads where the shard stands.
 pub(super) async fn totals(state: &dyn StateStore) -> Result<Totals, StoreError> {
     match state.get(&totals_key()).await? {
@@ -509,6 +335,3 @@ pub(super) async fn totals(state: &dyn StateStore) -> Result<Totals, StoreError>
         None => Ok(Totals::default()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,10 +12,11 @@ use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore}
 use likeness_core::{StoreError, fault};
 use tracing::warn;
 
+use super::corrections::passed_on;
 use super::live_index::{Found, LiveIndex};
 use super::pairs::{EXPLAINED, Subject};
 use super::records::{CandidatesEvent, Signature, SignatureEvent, UploadEvent};
-use super::stage::Stage;
+use super::stage::{Passing, Stage};
 use super::tables::{
     CANDIDATES, CANDIDATES_STAGE, PARTITION, SIGNATURES, decode, event, signature_key,
 };
@@ -42,18 +43,21 @@ impl Stage for CandidatesStage {
     const INPUT: Topic = SIGNATURES;
     const CONSUMER: Consumer = CANDIDATES_STAGE;
 
-    type Item = CandidatesEvent;
+    type Item = Passing<CandidatesEvent>;
 
-    async fn prepare(&self, record: Record) -> Result<CandidatesEvent, EngineError> {
+    async fn prepare(&self, record: Record) -> Result<Self::Item, EngineError> {
+        if let Some(correction) = passed_on(&record) {
+            return Ok(Passing::Correction(correction));
+        }
         let SignatureEvent { upload, rejection } = decode("signatures", &record.payload)?;
         if rejection.is_some() {
-            return Ok(CandidatesEvent {
+            return Ok(Passing::Image(CandidatesEvent {
                 upload,
                 rejection,
                 num_indexed: 0,
                 is_exact: true,
                 candidates: Vec::new(),
-            });
+            }));
         }
         let subject = subject(self.state.as_ref(), &upload).await?;
         let (index, limit, floor) = (Arc::clone(&self.index), self.limit, self.floor);
@@ -67,23 +71,19 @@ impl Stage for CandidatesStage {
             self.audit(subject.query, &found);
         }
         metrics::histogram!(CANDIDATES_PER_IMAGE).record(found.candidates.len() as f64);
-        Ok(CandidatesEvent {
+        Ok(Passing::Image(CandidatesEvent {
             upload,
             rejection: None,
             num_indexed: found.num_indexed,
             is_exact: found.is_exact,
             candidates: found.candidates,
-        })
+        }))
     }
 
-    async fn commit(
-        &self,
-        items: Vec<CandidatesEvent>,
-        position: Position,
-    ) -> Result<(), EngineError> {
+    async fn commit(&self, items: Vec<Self::Item>, position: Position) -> Result<(), EngineError> {
         let records = items
-            .iter()
-            .map(|item| event(&item.upload.id, item))
+            .into_iter()
+            .map(|item| item.into_record(|item| event(&item.upload.id, &item)))
             .collect();
         fault::point("candidates.before_commit");
         let step = Step {

@@ -4,14 +4,14 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use likeness_core::ImageId;
-use likeness_core::state::{Direction, Row, Scan, Table};
+use likeness_core::state::{Direction, Row, Scan, Table, Write};
 
 use super::Dedup;
 use super::query::check_limit;
 use super::records::{ClusterRecord, MemberRecord};
 use super::tables::{
-    CLUSTERS_BY_SIZE, CLUSTERS_BY_TIME, MEMBERS, SHARD, SHARD_OF_MANY, cluster_key, decode,
-    descending_first,
+    CLUSTERS_BY_SIZE, CLUSTERS_BY_TIME, MEMBERS, SHARD, SHARD_OF_MANY, by_size_key, by_time_key,
+    cluster_key, decode, descending_first,
 };
 use super::view::{ClusterOrder, ClusterSummary, ClusterView, MemberView, Page};
 use crate::EngineError;
@@ -20,6 +20,30 @@ use crate::EngineError;
 const SAMPLE: usize = 6;
 /// Clusters looked at for one page of a filtered list; then the page ends early, with a cursor.
 const MAX_SCANNED: usize = 5_000;
+
+/// Returns the rows of the lists that show a cluster.
+pub(super) fn list(id: &ImageId, cluster: &ClusterRecord) -> Vec<Write> {
+    let name = Bytes::copy_from_slice(id.as_bytes());
+    let (first, updated) = (cluster.first_number, cluster.updated.0);
+    let mut writes = vec![
+        Write::Put(by_size_key(cluster.size, first), name.clone()),
+        Write::Put(by_time_key(SHARD, updated, first), name.clone()),
+    ];
+    if cluster.size > 1 {
+        writes.push(Write::Put(by_time_key(SHARD_OF_MANY, updated, first), name));
+    }
+    writes
+}
+
+/// Takes a cluster, as it was, off the lists.
+pub(super) fn unlist(cluster: &ClusterRecord) -> [Write; 3] {
+    let (first, updated) = (cluster.first_number, cluster.updated.0);
+    [
+        Write::Delete(by_size_key(cluster.size, first)),
+        Write::Delete(by_time_key(SHARD, updated, first)),
+        Write::Delete(by_time_key(SHARD_OF_MANY, updated, first)),
+    ]
+}
 
 impl Dedup {
     /// Lists clusters of at least `min_size` images. A page may be short, even empty, and still
@@ -109,6 +133,7 @@ impl Dedup {
             .collect::<Result<_, EngineError>>()?;
         Ok(Some(ClusterSummary {
             head: head.to_string(),
+            shown: cluster.head.map(|shown| shown.id.to_string()),
             size: cluster.size,
             created_ms: cluster.created.0,
             updated_ms: cluster.updated.0,
@@ -119,7 +144,7 @@ impl Dedup {
     /// Returns a cluster with a page of its members, in the order of joining.
     ///
     /// # Errors
-    /// [`EngineError::ClusterNotFound`] if `head` is not the head of a cluster;
+    /// [`EngineError::ClusterNotFound`] if `head` is no canonical id (one that led elsewhere by a merge is);
     /// [`EngineError::InvalidParameter`] for a limit or a cursor that is not one.
     pub async fn cluster(
         &self,
@@ -128,29 +153,49 @@ impl Dedup {
         limit: usize,
     ) -> Result<ClusterView, EngineError> {
         check_limit(limit)?;
-        let after = cursor.map(parse_cursor).transpose()?;
-        let cluster: ClusterRecord = self
-            .row("clusters", &cluster_key(head))
-            .await?
-            .ok_or_else(|| EngineError::ClusterNotFound(head.clone()))?;
-        let mut rows = self
-            .scan(MEMBERS, head.as_bytes(), after, limit + 1)
-            .await?;
-        let has_more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| has_more).map(|row| hex(&row.sort));
-        let members = rows
-            .iter()
-            .map(|row| Ok(member_view(decode("members", &row.value)?)))
-            .collect::<Result<_, EngineError>>()?;
+        let (mut part, mut after) = match cursor {
+            Some(text) => parse_member_cursor(text)?,
+            None => (0, None),
+        };
+        let mut head = head.clone();
+        let mut cluster = self.standing(&head).await?;
+        if let Some(into) = cluster.merged_into.take() {
+            cluster = self.standing(&into).await?;
+            head = into;
+        }
+        // Its own members, then those of the clusters that were merged into it, one after the other.
+        let parts: Vec<&ImageId> = std::iter::once(&head).chain(&cluster.parts).collect();
+        let mut members = Vec::new();
+        let mut next = None;
+        while part < parts.len() {
+            let room = limit - members.len();
+            let rows = self
+                .scan(MEMBERS, parts[part].as_bytes(), after.take(), room + 1)
+                .await?;
+            for row in rows.iter().take(room) {
+                members.push(member_view(decode("members", &row.value)?));
+                next = Some(member_cursor(part, &row.sort));
+            }
+            if rows.len() > room {
+                break;
+            }
+            part += 1;
+        }
         Ok(ClusterView {
             head: head.to_string(),
+            shown: cluster.head.map(|shown| shown.id.to_string()),
             size: cluster.size,
             created_ms: cluster.created.0,
             updated_ms: cluster.updated.0,
             members,
-            next,
+            next: next.filter(|_| part < parts.len()),
         })
+    }
+
+    async fn standing(&self, id: &ImageId) -> Result<ClusterRecord, EngineError> {
+        self.row("clusters", &cluster_key(id))
+            .await?
+            .ok_or_else(|| EngineError::ClusterNotFound(id.clone()))
     }
 }
 
@@ -173,6 +218,23 @@ fn page_of<T>(items: Vec<T>, after: Option<Bytes>) -> Page<T> {
         items,
         next: after.map(|sort| hex(&sort)),
     }
+}
+
+/// Of members a cursor is the sort key, after the place of a merged cluster among the parts, if it is of one.
+fn member_cursor(part: usize, sort: &[u8]) -> String {
+    match part {
+        0 => hex(sort),
+        part => hex(&[&(part as u64).to_be_bytes(), sort].concat()),
+    }
+}
+
+fn parse_member_cursor(text: &str) -> Result<(usize, Option<Bytes>), EngineError> {
+    let mut bytes = parse_cursor(text)?;
+    let sort = bytes.split_off(bytes.len() - size_of::<u64>());
+    let part = bytes
+        .iter()
+        .fold(0, |part, &byte| part << 8 | usize::from(byte));
+    Ok((part, Some(sort)))
 }
 
 /// A cursor is the sort key of the last row given out, in hex.

@@ -21,6 +21,7 @@ mod backlog;
 mod candidates_stage;
 mod clusters;
 mod config;
+mod corrections;
 mod health;
 mod live_index;
 mod objects;
@@ -44,6 +45,10 @@ pub mod view;
 
 pub use backlog::Admission;
 pub use config::DedupConfig;
+pub use corrections::{
+    Command, CorrectionOutcome, CorrectionView, MAX_CONSTRAINTS, MAX_MOVED, MAX_PARTS,
+    MAX_TEXT_BYTES, NewCorrection,
+};
 pub use likeness_index::OpenedVectors;
 pub use query::{StoredFile, Thumbnail};
 pub use records::Signature;

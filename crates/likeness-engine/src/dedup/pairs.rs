@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use likeness_core::state::StateStore;
-use likeness_core::{ImageNumber, Sha256, StoreError, StoreResult};
+use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult};
 
 use super::live_index::Recent;
-use super::records::{NumberRecord, ScoredCandidate, Signature};
+use super::records::{ClusterRecord, Head, NumberRecord, ScoredCandidate, Signature};
 use super::scorer::{PairFeatures, Scorer};
-use super::tables::{decode, number_key};
+use super::tables::{cluster_key, decode, number_key};
 use super::view::CandidateSource;
 
 /// Candidates that an explain record keeps, and that are looked at however far they are.
@@ -96,6 +96,7 @@ impl PairScorer {
             id: record.id.clone(),
             head: record.head.clone(),
             head_number: Some(record.head_number),
+            cluster: None,
             uploaded: record.uploaded,
             source,
             cosine,
@@ -160,10 +161,24 @@ impl PairScorer {
         }
         let numbers: Vec<_> = left.iter().map(|(number, _)| *number).collect();
         let records = known.records(&numbers).await?;
+        let first = scored.len();
         for ((number, source), record) in left.into_iter().zip(&records) {
             scored.push(self.score(subject, number, source, record)?);
         }
-        Ok(())
+        known.resolve(&mut scored[first..]).await
+    }
+
+    /// Returns the score of an image with another one, and whether their bytes are the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the other one's embedding is none.
+    pub(super) fn score_pair(
+        &self,
+        subject: &Subject,
+        other: &NumberRecord,
+    ) -> StoreResult<(f32, bool)> {
+        let scored = self.score(subject, other.head_number, CandidateSource::Head, other)?;
+        Ok((scored.score, scored.exact_copy))
     }
 }
 
@@ -242,6 +257,9 @@ pub(super) fn add_distant(
 pub(super) struct Known<'a> {
     /// Committed records.
     pub state: &'a dyn StateStore,
+    /// Whether there have been corrections: without any, an image's cluster is the one it joined, and that
+    /// cluster's head is its first image.
+    pub is_corrected: bool,
     /// Decided, not committed yet.
     pub batch: Option<&'a Batch>,
 }
@@ -256,6 +274,52 @@ pub(super) struct Batch {
 }
 
 impl Known<'_> {
+    /// Puts in the clusters and heads of candidates as corrections have left them.
+    async fn resolve(&self, scored: &mut [ScoredCandidate]) -> StoreResult<()> {
+        if !self.is_corrected {
+            return Ok(());
+        }
+        let mut homes: HashMap<ImageId, (ImageId, Option<Head>)> = HashMap::new();
+        for candidate in scored {
+            if !homes.contains_key(&candidate.head) {
+                let home = self.home(&candidate.head).await?;
+                homes.insert(candidate.head.clone(), home);
+            }
+            if let Some((cluster, Some(head))) = homes.get(&candidate.head) {
+                candidate.cluster = Some(cluster.clone());
+                candidate.head_number = Some(head.number);
+                candidate.head = head.id.clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the cluster that the one of `part` belongs to, and its head; no head if it was founded in the
+    /// batch at hand.
+    async fn home(&self, part: &ImageId) -> StoreResult<(ImageId, Option<Head>)> {
+        let Some(cluster) = self.cluster(part).await? else {
+            return Ok((part.clone(), None));
+        };
+        let Some(into) = cluster.merged_into else {
+            let head = cluster.head(part);
+            return Ok((part.clone(), Some(head)));
+        };
+        let whole = self.cluster(&into).await?.ok_or_else(|| {
+            StoreError::corrupt(
+                "state",
+                format!("clusters/{into}"),
+                "missing, though another was merged into it",
+            )
+        })?;
+        let head = whole.head(&into);
+        Ok((into, Some(head)))
+    }
+
+    async fn cluster(&self, id: &ImageId) -> StoreResult<Option<ClusterRecord>> {
+        let row = self.state.get(&cluster_key(id)).await?;
+        row.map(|row| decode("clusters", &row)).transpose()
+    }
+
     /// Returns the records of `numbers`, in that order.
     ///
     /// # Errors

@@ -253,13 +253,14 @@ impl Dedup {
         let known = Known {
             state: self.ports.state.as_ref(),
             batch: None,
+            is_corrected: totals(self.ports.state.as_ref()).await?.corrections > 0,
         };
         let mut scored = self
             .scorer
             .assess(&subject, &candidates, Done::default(), &known)
             .await?;
         let canonical_id = match decide(&scored, self.scorer.threshold()) {
-            Verdict::Join { head, .. } => Some(head.to_string()),
+            Verdict::Join { cluster, .. } => Some(cluster.to_string()),
             Verdict::Found { .. } => None,
         };
         scored.truncate(limit);

@@ -168,6 +168,9 @@ pub(super) struct ScoreEvent {
     /// Generation whose scorer scored them; 0 in events of before it was kept.
     #[serde(default)]
     pub generation: u32,
+    /// Corrections that had been dealt with when their heads were read.
+    #[serde(default)]
+    pub num_corrections: u64,
     /// The best, best first: every head at or above the threshold, and enough others to explain.
     pub scored: Vec<ScoredCandidate>,
 }
@@ -184,6 +187,9 @@ pub(super) struct ScoredCandidate {
     /// Number of that head; absent in events of before it was kept.
     #[serde(default)]
     pub head_number: Option<ImageNumber>,
+    /// Canonical id of its cluster; absent if it is that head's id.
+    #[serde(default)]
+    pub cluster: Option<ImageId>,
     /// When the candidate was stored; decides between heads of equal score.
     pub uploaded: Timestamp,
     /// Where it came from.
@@ -207,9 +213,10 @@ pub(super) struct ScoredCandidate {
 pub(super) struct NumberRecord {
     /// Its id.
     pub id: ImageId,
-    /// Head of its cluster.
+    /// Canonical id of the cluster that it was put into: the id of that cluster's first image. Merges leave
+    /// it; [`ClusterRecord::merged_into`] says where it leads.
     pub head: ImageId,
-    /// Number of that head.
+    /// Number of that first image.
     pub head_number: ImageNumber,
     /// When it was stored.
     pub uploaded: Timestamp,
@@ -245,17 +252,78 @@ impl NumberRecord {
     }
 }
 
-/// A cluster.
+/// An image that a cluster's images are compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// Its id.
+    pub id: ImageId,
+    /// Its number.
+    pub number: ImageNumber,
+}
+
+/// A cluster. Its key is its canonical id, the id of its first image, and never changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ClusterRecord {
-    /// Number of the head.
-    pub head_number: ImageNumber,
-    /// Images in it, head included.
+    /// Number of the first image.
+    #[serde(rename = "head_number")]
+    pub first_number: ImageNumber,
+    /// Images in it and in its parts; as of the merge, if it was merged into another.
     pub size: u64,
-    /// When the head was decided.
+    /// When the first image was decided.
     pub created: Timestamp,
-    /// When the last member joined.
+    /// When it last changed.
     pub updated: Timestamp,
+    /// The head, if it is not the first image.
+    #[serde(default)]
+    pub head: Option<Head>,
+    /// Where its canonical id leads since a merge. Never to a cluster that was merged itself.
+    #[serde(default)]
+    pub merged_into: Option<ImageId>,
+    /// Clusters that were merged into this one. Their members stay in their own partitions.
+    #[serde(default)]
+    pub parts: Vec<ImageId>,
+    /// Images in its own partition, if a merge has made that another number than `size`.
+    #[serde(default)]
+    pub own: Option<u64>,
+}
+
+impl ClusterRecord {
+    /// A cluster of one image.
+    pub(super) fn new(first: ImageNumber, now: Timestamp) -> Self {
+        Self {
+            first_number: first,
+            size: 1,
+            created: now,
+            updated: now,
+            head: None,
+            merged_into: None,
+            parts: Vec::new(),
+            own: None,
+        }
+    }
+
+    /// Whether it was not merged into another.
+    pub(super) fn is_standing(&self) -> bool {
+        self.merged_into.is_none()
+    }
+
+    /// Images in its own partition.
+    pub(super) fn own(&self) -> u64 {
+        self.own.unwrap_or(self.size)
+    }
+
+    /// Makes another image the head, given the canonical id.
+    pub(super) fn set_head(&mut self, id: &ImageId, head: Head) {
+        self.head = Some(head).filter(|head| head.id != *id);
+    }
+
+    /// Returns the head, given the canonical id.
+    pub(super) fn head(&self, id: &ImageId) -> Head {
+        self.head.clone().unwrap_or_else(|| Head {
+            id: id.clone(),
+            number: self.first_number,
+        })
+    }
 }
 
 /// A member of a cluster.
@@ -265,7 +333,7 @@ pub(super) struct MemberRecord {
     pub id: ImageId,
     /// Name given by the uploader.
     pub name: Option<String>,
-    /// Score against the head.
+    /// Score against the head that it joined.
     pub score: f32,
     /// Whether the bytes are those of the head.
     pub exact_copy: bool,
@@ -318,6 +386,12 @@ pub(super) struct Totals {
     pub duplicate_clusters: u64,
     /// Images that could not be decoded.
     pub rejected: u64,
+    /// Corrections dealt with, refused ones included; also the next one's sequence number.
+    #[serde(default)]
+    pub corrections: u64,
+    /// Pairs that must never or always be together.
+    #[serde(default)]
+    pub constraints: u64,
 }
 
 impl Totals {

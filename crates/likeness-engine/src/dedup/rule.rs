@@ -2,7 +2,8 @@
 //!
 //! Clusters are stars: an image joins the head with the highest score at or above the threshold,
 //! and is compared with heads only, so no chain can grow. Between heads of equal score the one with
-//! the higher cosine wins, then the one stored first, then the smaller id. A head never moves, so a decision once made stays true.
+//! the higher cosine wins, then the one stored first, then the smaller id.
+//! A head moves by a correction alone, which says why.
 
 use likeness_core::ImageId;
 
@@ -11,10 +12,10 @@ use super::records::ScoredCandidate;
 /// What the rule says about an image.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
-    /// It joins the cluster of this head.
+    /// It joins the cluster of a head.
     Join {
-        /// The head.
-        head: ImageId,
+        /// Canonical id of the cluster.
+        cluster: ImageId,
         /// Score against the head.
         score: f32,
         /// Whether the bytes are those of the head.
@@ -37,7 +38,7 @@ pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
         && let Some(head) = scored.iter().find(|candidate| candidate.id == twin.head)
     {
         return Verdict::Join {
-            head: head.id.clone(),
+            cluster: head.cluster.as_ref().unwrap_or(&head.id).clone(),
             score: head.score,
             exact_copy: head.exact_copy,
             rule: format!("has the same bytes as `{}`, and joins its head", twin.id),
@@ -48,7 +49,7 @@ pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
         .find(|candidate| candidate.id == candidate.head);
     match best {
         Some(head) if head.score >= threshold => Verdict::Join {
-            head: head.id.clone(),
+            cluster: head.cluster.as_ref().unwrap_or(&head.id).clone(),
             score: head.score,
             exact_copy: head.exact_copy,
             rule: format!(
@@ -83,6 +84,7 @@ mod tests {
             id: ImageId::new(id).unwrap(),
             head: ImageId::new(head).unwrap(),
             head_number: None,
+            cluster: None,
             uploaded: Timestamp(uploaded),
             source: CandidateSource::Index,
             cosine: score,
@@ -98,7 +100,7 @@ mod tests {
     fn check(mut scored: Vec<ScoredCandidate>, expected: Option<&str>) {
         sort_best_first(&mut scored);
         let head = match decide(&scored, 0.5) {
-            Verdict::Join { head, .. } => Some(head.to_string()),
+            Verdict::Join { cluster, .. } => Some(cluster.to_string()),
             Verdict::Found { .. } => None,
         };
         assert_eq!(head.as_deref(), expected);
@@ -151,7 +153,51 @@ mod tests {
         );
     }
 
+    /// Decides one image after the other, on a line: the nearer, the higher the score. Returns heads.
+    fn star_cover(positions: &[u8], threshold: f32) -> Vec<usize> {
+        let score = |a: usize, b: usize| {
+            1.0 - f32::from(positions[a].abs_diff(positions[b])) / f32::from(u8::MAX)
+        };
+        let name = |idx: usize| format!("i{idx:03}");
+        let mut heads: Vec<usize> = Vec::new();
+        for idx in 0..positions.len() {
+            let mut scored: Vec<_> = (0..idx)
+                .map(|other| {
+                    let head = name(heads[other]);
+                    candidate(&name(other), &head, score(idx, other), other as u64)
+                })
+                .collect();
+            sort_best_first(&mut scored);
+            heads.push(match decide(&scored, threshold) {
+                Verdict::Join { cluster, .. } => cluster.as_str()[1..].parse().unwrap(),
+                Verdict::Found { .. } => idx,
+            });
+        }
+        heads
+    }
+
     proptest! {
+        #[test]
+        fn no_chain_grows_through_a_slow_morph_a_hub_or_ties(
+            positions in proptest::collection::vec(any::<u8>(), 1..60),
+            step in 1u8..20,
+            is_morph in any::<bool>(),
+        ) {
+            let positions: Vec<u8> = if is_morph {
+                (0..=u8::MAX).step_by(usize::from(step)).collect()
+            } else {
+                // Few places: hubs and ties.
+                positions.iter().map(|position| position / 32 * 32).collect()
+            };
+            let threshold = 0.9;
+            let heads = star_cover(&positions, threshold);
+            for (idx, &head) in heads.iter().enumerate() {
+                prop_assert_eq!(heads[head], head, "a head is in its own cluster");
+                let gap = f32::from(positions[idx].abs_diff(positions[head]));
+                prop_assert!(1.0 - gap / f32::from(u8::MAX) >= threshold);
+            }
+        }
+
         #[test]
         fn the_order_of_arrival_of_candidates_does_not_matter(
             scores in proptest::collection::vec((0u8..4, 0u64..3), 1..12),

@@ -9,10 +9,12 @@ use likeness_core::state::StateStore;
 use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
 use likeness_core::{Generation, fault};
 
+use super::assign_stage::totals;
 use super::candidates_stage::subject;
+use super::corrections::passed_on;
 use super::pairs::{Done, Known, PairScorer, keep_relevant};
 use super::records::{CandidatesEvent, ScoreEvent};
-use super::stage::Stage;
+use super::stage::{Passing, Stage};
 use super::tables::{CANDIDATES, PARTITION, SCORE_STAGE, SCORES, decode, event};
 use super::view::CandidateSource;
 use crate::EngineError;
@@ -32,9 +34,12 @@ impl Stage for ScoreStage {
     const INPUT: Topic = CANDIDATES;
     const CONSUMER: Consumer = SCORE_STAGE;
 
-    type Item = ScoreEvent;
+    type Item = Passing<ScoreEvent>;
 
-    async fn prepare(&self, record: Record) -> Result<ScoreEvent, EngineError> {
+    async fn prepare(&self, record: Record) -> Result<Self::Item, EngineError> {
+        if let Some(correction) = passed_on(&record) {
+            return Ok(Passing::Correction(correction));
+        }
         let CandidatesEvent {
             upload,
             rejection,
@@ -44,6 +49,8 @@ impl Stage for ScoreStage {
         } = decode("candidates", &record.payload)?;
         let num_candidates = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         let mut scored = Vec::new();
+        // Read before the heads: if a correction comes in between, the assign stage reads them again.
+        let num_corrections = totals(self.state.as_ref()).await?.corrections;
         if !candidates.is_empty() {
             let subject = subject(self.state.as_ref(), &upload).await?;
             let found: Vec<_> = candidates
@@ -53,6 +60,7 @@ impl Stage for ScoreStage {
             let known = Known {
                 state: self.state.as_ref(),
                 batch: None,
+                is_corrected: num_corrections > 0,
             };
             scored = self
                 .scorer
@@ -61,7 +69,7 @@ impl Stage for ScoreStage {
         }
         let num_scored = u32::try_from(scored.len()).unwrap_or(u32::MAX);
         keep_relevant(&mut scored, self.scorer.threshold());
-        Ok(ScoreEvent {
+        Ok(Passing::Image(ScoreEvent {
             upload,
             rejection,
             num_indexed,
@@ -69,14 +77,15 @@ impl Stage for ScoreStage {
             num_candidates,
             num_scored,
             generation: self.generation.0,
+            num_corrections,
             scored,
-        })
+        }))
     }
 
-    async fn commit(&self, items: Vec<ScoreEvent>, position: Position) -> Result<(), EngineError> {
+    async fn commit(&self, items: Vec<Self::Item>, position: Position) -> Result<(), EngineError> {
         let records = items
-            .iter()
-            .map(|item| event(&item.upload.id, item))
+            .into_iter()
+            .map(|item| item.into_record(|item| event(&item.upload.id, &item)))
             .collect();
         fault::point("score.before_commit");
         let step = Step {

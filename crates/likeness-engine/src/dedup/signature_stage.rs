@@ -11,10 +11,11 @@ use likeness_core::{StoreResult, fault};
 use likeness_vision::runtime::ModelError;
 use tracing::error;
 
+use super::corrections::passed_on;
 use super::objects::image_path;
 use super::records::{Signature, SignatureEvent, UploadEvent};
 use super::signature::{SignatureError, Signer};
-use super::stage::Stage;
+use super::stage::{Passing, Stage};
 use super::tables::{
     PARTITION, SIGNATURE_STAGE, SIGNATURES, UPLOADS, decode, encode, event, signature_key,
 };
@@ -42,27 +43,32 @@ impl Stage for SignatureStage {
     const INPUT: Topic = UPLOADS;
     const CONSUMER: Consumer = SIGNATURE_STAGE;
 
-    type Item = Signed;
+    type Item = Passing<Signed>;
 
-    async fn prepare(&self, record: Record) -> Result<Signed, EngineError> {
+    async fn prepare(&self, record: Record) -> Result<Self::Item, EngineError> {
+        if let Some(correction) = passed_on(&record) {
+            return Ok(Passing::Correction(correction));
+        }
         let upload: UploadEvent = decode("uploads", &record.payload)?;
         let outcome = self.sign(&upload).await?;
-        Ok(Signed { upload, outcome })
+        Ok(Passing::Image(Signed { upload, outcome }))
     }
 
-    async fn commit(&self, items: Vec<Signed>, position: Position) -> Result<(), EngineError> {
+    async fn commit(&self, items: Vec<Self::Item>, position: Position) -> Result<(), EngineError> {
         let mut writes = Vec::with_capacity(items.len());
         let mut records = Vec::with_capacity(items.len());
-        for Signed { upload, outcome } in items {
-            let rejection = match outcome {
-                Ok(signature) => {
-                    writes.push(Write::Put(signature_key(&upload.id), encode(&signature)));
-                    None
-                }
-                Err(rejection) => Some(rejection),
-            };
-            let id = upload.id.clone();
-            records.push(event(&id, &SignatureEvent { upload, rejection }));
+        for item in items {
+            records.push(item.into_record(|Signed { upload, outcome }| {
+                let rejection = match outcome {
+                    Ok(signature) => {
+                        writes.push(Write::Put(signature_key(&upload.id), encode(&signature)));
+                        None
+                    }
+                    Err(rejection) => Some(rejection),
+                };
+                let id = upload.id.clone();
+                event(&id, &SignatureEvent { upload, rejection })
+            }));
         }
         fault::point("signature.before_commit");
         let step = Step {

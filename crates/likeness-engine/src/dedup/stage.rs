@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
-use likeness_core::log::{EventLog, Offset, ReadLimits, Record, Topic};
+use likeness_core::log::{EventLog, NewRecord, Offset, ReadLimits, Record, Topic};
 use likeness_core::step::{Consumer, Position, StepStore};
 use likeness_core::{StoreError, StoreResult};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,25 @@ pub(super) trait Stage: fmt::Debug + Send + Sync + 'static {
     /// Commits `items`, in the order of their records, together with `position`. Runs for one
     /// batch at a time.
     async fn commit(&self, items: Vec<Self::Item>, position: Position) -> Result<(), EngineError>;
+}
+
+/// What a stage makes of a record of the log.
+#[derive(Debug)]
+pub(super) enum Passing<T> {
+    /// A correction: passed on as it is, in its place.
+    Correction(NewRecord),
+    /// An image.
+    Image(T),
+}
+
+impl<T> Passing<T> {
+    /// Returns the record for the next stage.
+    pub(super) fn into_record(self, of_image: impl FnOnce(T) -> NewRecord) -> NewRecord {
+        match self {
+            Self::Correction(record) => record,
+            Self::Image(image) => of_image(image),
+        }
+    }
 }
 
 /// What every stage is given.

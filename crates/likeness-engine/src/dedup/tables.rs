@@ -2,25 +2,28 @@
 //!
 //! ```text
 //! topic        written by   payload         read by
-//! uploads      upload       UploadEvent     signature
+//! uploads      upload       UploadEvent     signature; corrections among them go through all stages
 //! signatures   signature    SignatureEvent  candidates
 //! candidates   candidates   CandidatesEvent score
 //! scores       score        ScoreEvent      assign
 //! decisions    assign       Decision (JSON) anyone: /v1/events, likeness tail decisions
+//! corrections  assign       CorrectionView (JSON) anyone
 //!
 //! table              partition, sort                → value
 //! claims             image id                       → SHA-256 of its bytes, 32 bytes
 //! upload             image id                       → UploadEvent
 //! signature          image id                       → Signature
-//! canonical          image id                       → Decision: canonical id in one point read
+//! canonical          image id                       → Decision: canonical id, but for a merge of its cluster
 //! explain            image id                       → ExplainRecord
 //! numbers            block, number                  → NumberRecord: what the index is made of
-//! clusters           head id                        → ClusterRecord
-//! members            head id, number                → MemberRecord, in the order of joining
-//! clusters_by_size   shard, size ↓ head's number ↓  → head id
-//! clusters_by_time   shard, time ↓ number ↓         → head id
+//! clusters           canonical id                   → ClusterRecord, with a redirect if it was merged
+//! members            canonical id, number           → MemberRecord, in the order of joining
+//! clusters_by_size   shard, size ↓ first number ↓   → canonical id
+//! clusters_by_time   shard, time ↓ first number ↓   → canonical id
 //! totals             shard                          → Totals, absolute
 //! ```
+//! Those of corrections are in `corrections/mod.rs`.
+//!
 //! Integers in keys are big-endian; ↓ means complemented, so that an ascending scan begins with
 //! the greatest. Values are MessagePack maps with named fields, so a field can be added; decisions
 //! are JSON because others read them.

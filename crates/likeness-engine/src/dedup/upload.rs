@@ -14,8 +14,10 @@ use sha2::Digest;
 use super::Dedup;
 use super::backlog::Admission;
 use super::objects::image_path;
-use super::records::UploadEvent;
-use super::tables::{PARTITION, UPLOADS, canonical_key, claim_key, encode, event, upload_key};
+use super::records::{ClusterRecord, UploadEvent};
+use super::tables::{
+    PARTITION, UPLOADS, canonical_key, claim_key, cluster_key, encode, event, upload_key,
+};
 use super::view::{Decision, UploadReceipt};
 use crate::EngineError;
 use crate::metrics::UPLOADS_TOTAL;
@@ -192,9 +194,22 @@ impl Dedup {
         }
     }
 
+    /// Returns the decision about an image, with the canonical id as it is now.
     pub(super) async fn decision(&self, id: &ImageId) -> Result<Option<Decision>, EngineError> {
         let row = self.ports.state.get(&canonical_key(id)).await?;
-        row.map(|row| decode_decision(&row)).transpose()
+        let decision = row.map(|row| decode_decision(&row)).transpose()?;
+        let Some(mut decision) = decision else {
+            return Ok(None);
+        };
+        if let Some(canonical) = decision.canonical_id.take() {
+            let canonical = ImageId::new(canonical)?;
+            let cluster: Option<ClusterRecord> =
+                self.row("clusters", &cluster_key(&canonical)).await?;
+            // A merge rewrites no images: the old canonical id leads to the new one, in one step.
+            let merged_into = cluster.and_then(|cluster| cluster.merged_into);
+            decision.canonical_id = Some(merged_into.unwrap_or(canonical).to_string());
+        }
+        Ok(Some(decision))
     }
 }
 

@@ -109,7 +109,7 @@ pub struct Decision {
     pub id: String,
     /// What was decided.
     pub kind: DecisionKind,
-    /// Head of the cluster: the canonical id. Absent for a rejected image.
+    /// The canonical id: the id of the cluster's first image. Absent for a rejected image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canonical_id: Option<String>,
     /// Score against the head; 1 for a head itself.
@@ -236,8 +236,11 @@ pub struct Page<T> {
 /// A cluster in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterSummary {
-    /// Head: the canonical id of all members.
+    /// The canonical id of all members: the id of the first one.
     pub head: String,
+    /// The member that images are compared with, if a correction has chosen another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
     /// Number of images, head included.
     pub size: u64,
     /// When the head was decided.
@@ -275,8 +278,11 @@ pub struct MemberView {
 /// A cluster with a page of its members, in the order in which they joined, head first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterView {
-    /// Head: the canonical id.
+    /// The canonical id: the id of the first member.
     pub head: String,
+    /// The member that images are compared with, if a correction has chosen another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
     /// Number of images, head included.
     pub size: u64,
     /// When the head was decided.

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use likeness_adapters::MemoryStore;
-use likeness_core::log::{Offset, Partition};
+use likeness_core::log::Partition;
 use likeness_core::state::Scan;
 use likeness_core::step::StepOutcome;
-use likeness_core::{Sha256, StoreResult};
+use likeness_core::{Sha256, StoreResult, Timestamp};
 use likeness_index::{OpenedVectors, bf16};
 use likeness_vision::PdqHash;
 use likeness_vision::decode::ImageFormat;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::super::config::DedupConfig;
 use super::super::live_index::IndexConfig;
-use super::super::records::Signature;
+use super::super::records::{MemberRecord, Signature, UploadEvent};
 use super::super::scorer::Scorer;
 use super::super::tables::{MEMBERS, signature_key};
 use super::super::upload::decode_decision;
@@ -25,17 +25,17 @@ const N_IMAGES: u64 = 900;
 
 /// A generator small enough to see through (SplitMix64).
 #[derive(Debug, Clone)]
-struct Random(u64);
+pub(in crate::dedup) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(in crate::dedup) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::dedup) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
@@ -48,9 +48,9 @@ impl Random {
 }
 
 /// One image of a log: of a family whose members are near the threshold with each other.
-fn image(seed: u64, idx: u64) -> (UploadEvent, Signature) {
+fn image(seed: u64, idx: u64, families: u64) -> (UploadEvent, Signature) {
     let mut own = Random(seed ^ idx << 20);
-    let mut family = Random(seed ^ own.below(200) << 40);
+    let mut family = Random(seed ^ own.below(families) << 40);
     let embedding: Vec<f32> = (0..DIM)
         .map(|_| family.component() + 0.55 * own.component())
         .collect();
@@ -109,15 +109,17 @@ impl StepStore for Flaky {
     }
 }
 
-struct Fixture {
-    store: Arc<MemoryStore>,
+pub(in crate::dedup) struct Fixture {
+    pub store: Arc<MemoryStore>,
     steps: Arc<Flaky>,
     config: IndexConfig,
-    stage: AssignStage,
+    pub stage: AssignStage,
+    /// Families that images are of.
+    pub families: u64,
 }
 
 impl Fixture {
-    async fn new(exact_below: u64) -> Self {
+    pub(in crate::dedup) async fn new(exact_below: u64) -> Self {
         let dedup = DedupConfig {
             index_probes: 1,
             index_epsilon: 1.0,
@@ -136,6 +138,7 @@ impl Fixture {
             steps,
             config,
             stage,
+            families: 200,
         }
     }
 
@@ -164,13 +167,13 @@ impl Fixture {
         }
     }
 
-    async fn restart(&mut self, threads: usize) {
+    pub(in crate::dedup) async fn restart(&mut self, threads: usize) {
         self.stage = Self::open(&self.store, &self.steps, self.config, threads).await;
     }
 
     /// Does what the stages before do, with the index as it is now.
-    async fn event(&self, seed: u64, idx: u64) -> Record {
-        let (upload, signature) = image(seed, idx);
+    pub(in crate::dedup) async fn event(&self, seed: u64, idx: u64) -> Record {
+        let (upload, signature) = image(seed, idx, self.families);
         let row = Write::Put(signature_key(&upload.id), encode(&signature));
         self.store.write(vec![row]).await.expect("writes");
         let subject = Subject::new(upload.sha256, signature).expect("a signature");
@@ -187,6 +190,7 @@ impl Fixture {
         let known = Known {
             state: self.store.as_ref(),
             batch: None,
+            is_corrected: false,
         };
         let mut scored = stage
             .scorer
@@ -202,6 +206,7 @@ impl Fixture {
             num_candidates: 0,
             num_scored: 0,
             generation: 1,
+            num_corrections: 0,
             scored,
         };
         Record {
@@ -234,7 +239,7 @@ impl Fixture {
         }
     }
 
-    async fn commit(&self, records: &[Record]) -> Result<(), EngineError> {
+    pub(in crate::dedup) async fn commit(&self, records: &[Record]) -> Result<(), EngineError> {
         let mut items = Vec::new();
         for record in records {
             items.push(self.stage.prepare(record.clone()).await?);
@@ -277,7 +282,7 @@ impl Fixture {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(in crate::dedup) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,0 +1,251 @@
+//! Everything that a batch of decisions changes, for one commit.
+
+use std::collections::HashMap;
+
+use likeness_core::log::NewRecord;
+use likeness_core::state::Write;
+use likeness_core::step::{Emit, Position, Step};
+use likeness_core::{Generation, ImageId, ImageNumber, Timestamp};
+
+use super::{AssignStage, totals};
+use crate::EngineError;
+use crate::dedup::clusters::{list, unlist};
+use crate::dedup::live_index::Recent;
+use crate::dedup::pairs::{Batch, Subject};
+use crate::dedup::records::{
+    ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
+    UploadEvent, encode_decision,
+};
+use crate::dedup::rule::Verdict;
+use crate::dedup::tables::{
+    DECISIONS, PARTITION, canonical_key, cluster_key, decode, encode, explain_key, member_key,
+    number_key, totals_key,
+};
+use crate::dedup::view::{Decision, DecisionKind};
+
+/// What an explain record takes from the search.
+#[derive(Debug)]
+pub(super) struct Explained {
+    pub(super) num_indexed: u64,
+    pub(super) is_exact: bool,
+    pub(super) num_candidates: u32,
+    pub(super) num_recent: u32,
+    pub(super) num_scored: u32,
+    pub(super) candidates: Vec<ScoredCandidate>,
+}
+
+/// Everything that a batch of decisions changes.
+#[derive(Debug)]
+pub(super) struct Changes {
+    pub(super) batch: Batch,
+    clusters: HashMap<ImageId, ClusterRecord>,
+    pub(super) totals: Totals,
+    writes: Vec<Write>,
+    decisions: Vec<Decision>,
+}
+
+impl Changes {
+    /// Reads where the shard stands. Read anew for every batch, and the index brought up to it, so
+    /// that an attempt whose outcome is unknown leaves nothing behind in memory.
+    pub(super) async fn begin(stage: &AssignStage) -> Result<Self, EngineError> {
+        let totals = totals(stage.state.as_ref()).await?;
+        stage
+            .index
+            .settle(stage.state.as_ref(), totals.images)
+            .await?;
+        Ok(Self {
+            batch: Batch {
+                records: HashMap::new(),
+                index: Recent::new(stage.dim, stage.limit, u64::MAX),
+            },
+            clusters: HashMap::new(),
+            totals,
+            writes: Vec::new(),
+            decisions: Vec::new(),
+        })
+    }
+
+    pub(super) fn reject(&mut self, event: ScoreEvent, generation: Generation) {
+        self.totals.rejected += 1;
+        let decision = Decision {
+            id: event.upload.id.to_string(),
+            kind: DecisionKind::Rejected,
+            canonical_id: None,
+            score: None,
+            exact_copy: false,
+            number: None,
+            cluster_size: 0,
+            uploaded_ms: event.upload.uploaded.0,
+            decided_ms: Timestamp::now().0,
+            generation: generation.0,
+            rejection: event.rejection,
+        };
+        self.record(&event.upload.id, decision);
+    }
+
+    pub(super) async fn assign(
+        &mut self,
+        stage: &AssignStage,
+        upload: &UploadEvent,
+        subject: &Subject,
+        verdict: Verdict,
+        explained: Explained,
+    ) -> Result<(), EngineError> {
+        let number = self.totals.next_number();
+        let now = Timestamp::now();
+        let (kind, head, score, exact_copy, rule) = match verdict {
+            Verdict::Join {
+                cluster,
+                score,
+                exact_copy,
+                rule,
+            } => (DecisionKind::Joined, cluster, score, exact_copy, rule),
+            Verdict::Found { rule } => (
+                DecisionKind::NewCluster,
+                upload.id.clone(),
+                1.0,
+                false,
+                rule,
+            ),
+        };
+        let cluster = self.grow(stage, &head, number, now).await?;
+        let record = NumberRecord {
+            id: upload.id.clone(),
+            head: head.clone(),
+            head_number: cluster.first_number,
+            uploaded: upload.uploaded,
+            sha256: upload.sha256,
+            pdq: subject.signature.pdq,
+            pdq_quality: subject.signature.pdq_quality,
+            flatness: subject.signature.flatness,
+            embedding: subject.signature.embedding.clone(),
+        };
+        let member = MemberRecord {
+            id: upload.id.clone(),
+            name: upload.name.clone(),
+            score,
+            exact_copy,
+            joined: now,
+            width: subject.signature.width,
+            height: subject.signature.height,
+            num_bytes: upload.num_bytes,
+            format: subject.signature.format,
+        };
+        let explain = ExplainRecord {
+            rule,
+            threshold: stage.scorer.threshold(),
+            scorer: stage.scorer.scorer().id(),
+            model: stage.model.clone(),
+            num_indexed: explained.num_indexed,
+            is_exact: explained.is_exact,
+            num_candidates: explained.num_candidates,
+            num_recent: explained.num_recent,
+            num_scored: explained.num_scored,
+            candidates: explained.candidates,
+        };
+        self.totals.images += 1;
+        self.writes.extend([
+            Write::Put(number_key(number), encode(&record)),
+            Write::Put(member_key(&head, number), encode(&member)),
+            Write::Put(explain_key(&upload.id), encode(&explain)),
+        ]);
+        self.batch.index.insert(number, &record.bf16()?)?;
+        self.batch.records.insert(number, record);
+        let decision = Decision {
+            id: upload.id.to_string(),
+            kind,
+            canonical_id: Some(head.to_string()),
+            score: Some(score),
+            exact_copy,
+            number: Some(number.0),
+            cluster_size: cluster.size,
+            uploaded_ms: upload.uploaded.0,
+            decided_ms: now.0,
+            generation: stage.generation.0,
+            rejection: None,
+        };
+        self.record(&upload.id, decision);
+        Ok(())
+    }
+
+    /// Adds one image to the cluster of `head`, creating it if the image is the head, and moves the
+    /// cluster in the lists by size and by time.
+    async fn grow(
+        &mut self,
+        stage: &AssignStage,
+        head: &ImageId,
+        number: ImageNumber,
+        now: Timestamp,
+    ) -> Result<ClusterRecord, EngineError> {
+        let before = match self.clusters.get(head) {
+            Some(cluster) => Some(cluster.clone()),
+            None => match stage.state.get(&cluster_key(head)).await? {
+                Some(row) => Some(decode::<ClusterRecord>("clusters", &row)?),
+                None => None,
+            },
+        };
+        let cluster = match before {
+            None => {
+                self.totals.clusters += 1;
+                ClusterRecord::new(number, now)
+            }
+            Some(before) => {
+                self.writes.extend(unlist(&before));
+                if before.size == 1 {
+                    self.totals.duplicate_clusters += 1;
+                }
+                ClusterRecord {
+                    size: before.size + 1,
+                    own: before.own.map(|own| own + 1),
+                    updated: now,
+                    ..before
+                }
+            }
+        };
+        self.writes
+            .push(Write::Put(cluster_key(head), encode(&cluster)));
+        self.writes.extend(list(head, &cluster));
+        self.clusters.insert(head.clone(), cluster.clone());
+        Ok(cluster)
+    }
+
+    fn record(&mut self, id: &ImageId, decision: Decision) {
+        self.writes
+            .push(Write::Put(canonical_key(id), encode_decision(&decision)));
+        self.decisions.push(decision);
+    }
+
+    pub(super) fn finish(
+        self,
+        position: Position,
+    ) -> (Vec<Decision>, Vec<(ImageNumber, NumberRecord)>, Step) {
+        let mut writes = self.writes;
+        writes.push(Write::Put(totals_key(), encode(&self.totals)));
+        let records: Vec<_> = self
+            .decisions
+            .iter()
+            .map(|decision| NewRecord {
+                key: bytes::Bytes::copy_from_slice(decision.id.as_bytes()),
+                payload: encode_decision(decision),
+            })
+            .collect();
+        let emits = if records.is_empty() {
+            Vec::new()
+        } else {
+            vec![Emit {
+                topic: DECISIONS,
+                partition: PARTITION,
+                records,
+            }]
+        };
+        let mut decided: Vec<_> = self.batch.records.into_iter().collect();
+        decided.sort_unstable_by_key(|(number, _)| *number);
+        let step = Step {
+            claim: None,
+            writes,
+            emits,
+            positions: vec![position],
+        };
+        (self.decisions, decided, step)
+    }
+}

@@ -1,0 +1,302 @@
+//! Checks a correction against the clusters as they are, and says what it changes.
+//!
+//! The one writer calls it, between two commits, so that what is read here is what is committed.
+
+use std::collections::HashMap;
+
+use likeness_core::log::NewRecord;
+use likeness_core::state::{StateStore, Write};
+use likeness_core::{ImageId, ImageNumber, StoreError, Timestamp};
+use serde::de::DeserializeOwned;
+
+use super::{
+    Command, CorrectionEvent, CorrectionOutcome, CorrectionRecord, CorrectionView, Effect,
+    MAX_MOVED, by_id_key, by_image_key, sequence_key,
+};
+use crate::EngineError;
+use crate::dedup::clusters::{list, unlist};
+use crate::dedup::pairs::PairScorer;
+use crate::dedup::records::{ClusterRecord, NumberRecord, Totals};
+use crate::dedup::tables::{canonical_key, cluster_key, decode, encode, number_key};
+use crate::dedup::upload::decode_decision;
+use crate::dedup::view::Decision;
+
+/// Why a correction is not made.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Something stands against it.
+    Because { code: &'static str, message: String },
+    /// A store failed; it will be tried again.
+    Failed(EngineError),
+}
+
+impl Refused {
+    pub(super) fn because(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Because {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<EngineError> for Refused {
+    fn from(error: EngineError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+pub(super) type Attempt<T> = Result<T, Refused>;
+
+/// A decided image where it is.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) id: ImageId,
+    pub(super) number: ImageNumber,
+    pub(super) record: NumberRecord,
+    pub(super) decision: Decision,
+    /// Canonical id of its cluster.
+    pub(super) home: ImageId,
+}
+
+impl Placed {
+    /// Whether a cluster has its id: it cannot leave that cluster.
+    pub(super) fn gave_name(&self) -> bool {
+        self.id == self.record.head
+    }
+}
+
+/// A correction while it is applied.
+#[derive(Debug)]
+pub(super) struct Applying<'a> {
+    pub(super) state: &'a dyn StateStore,
+    pub(super) scorer: &'a PairScorer,
+    pub(super) sequence: u64,
+    pub(super) now: Timestamp,
+    pub(super) totals: Totals,
+    pub(super) writes: Vec<Write>,
+    /// Clusters as this correction leaves them.
+    clusters: HashMap<ImageId, Option<ClusterRecord>>,
+}
+
+/// What the commit of a correction holds.
+#[derive(Debug)]
+pub(in crate::dedup) struct Corrected {
+    pub(in crate::dedup) writes: Vec<Write>,
+    pub(in crate::dedup) totals: Totals,
+    /// For the stream of corrections.
+    pub(in crate::dedup) event: NewRecord,
+}
+
+/// Applies a correction, or refuses it; nothing if it was dealt with before.
+///
+/// # Errors
+/// If a store fails.
+pub(in crate::dedup) async fn apply(
+    state: &dyn StateStore,
+    scorer: &PairScorer,
+    totals: Totals,
+    record: &NewRecord,
+) -> Result<Option<Corrected>, EngineError> {
+    let event: CorrectionEvent = decode("uploads", &record.payload)?;
+    if state.get(&by_id_key(&event.id)).await?.is_some() {
+        return Ok(None);
+    }
+    let sequence = totals.corrections;
+    let mut applying = Applying {
+        state,
+        scorer,
+        sequence,
+        now: event.time,
+        totals,
+        writes: Vec::new(),
+        clusters: HashMap::new(),
+    };
+    let (outcome, effect) = match applying.run(&event.command).await {
+        Ok(effect) => (CorrectionOutcome::Applied, effect),
+        Err(Refused::Failed(error)) => return Err(error),
+        Err(Refused::Because { code, message }) => {
+            // What was prepared until then is dropped.
+            applying.writes.clear();
+            applying.totals = totals;
+            let code = code.to_owned();
+            (
+                CorrectionOutcome::Refused { code, message },
+                Effect::default(),
+            )
+        }
+    };
+    let Applying {
+        mut writes,
+        mut totals,
+        ..
+    } = applying;
+    totals.corrections += 1;
+    let mut images: Vec<ImageId> = named(&event.command);
+    for moved in &effect.moved {
+        images.push(ImageId::new(moved.decision.id.clone())?);
+    }
+    images.sort_unstable();
+    images.dedup();
+    let none = bytes::Bytes::new;
+    writes.extend(
+        images
+            .iter()
+            .map(|image| Write::Put(by_image_key(image, sequence), none())),
+    );
+    let record = CorrectionRecord {
+        event,
+        outcome,
+        effect,
+        undone_by: None,
+    };
+    writes.push(Write::Put(sequence_key(sequence), encode(&record)));
+    let number = bytes::Bytes::copy_from_slice(&sequence.to_be_bytes());
+    writes.push(Write::Put(by_id_key(&record.event.id), number));
+    let view: CorrectionView = record.view(sequence);
+    let payload =
+        serde_json::to_vec(&view).expect("a correction holds nothing that JSON cannot say");
+    Ok(Some(Corrected {
+        writes,
+        totals,
+        event: NewRecord {
+            key: bytes::Bytes::from(view.id.into_bytes()),
+            payload: payload.into(),
+        },
+    }))
+}
+
+/// Returns the images that a command names.
+fn named(command: &Command) -> Vec<ImageId> {
+    match command {
+        Command::Split { members, .. } => members.iter().take(MAX_MOVED).cloned().collect(),
+        Command::Merge { into, from } => vec![into.clone(), from.clone()],
+        Command::ReHead { cluster, head } => vec![cluster.clone(), head.clone()],
+        Command::NeverTogether { a, b } | Command::AlwaysTogether { a, b } => {
+            vec![a.clone(), b.clone()]
+        }
+        Command::Undo { .. } => Vec::new(),
+    }
+}
+
+impl Applying<'_> {
+    async fn run(&mut self, command: &Command) -> Attempt<Effect> {
+        match command {
+            Command::Split {
+                cluster,
+                members,
+                each_alone,
+            } => self.split(cluster, members, *each_alone).await,
+            Command::Merge { into, from } => self.merge(into, from).await,
+            Command::ReHead { cluster, head } => self.rehead(cluster, head).await,
+            Command::NeverTogether { a, b } => self.never(a, b).await,
+            Command::AlwaysTogether { a, b } => self.always(a, b).await,
+            Command::Undo { correction } => self.undo(*correction).await,
+        }
+    }
+
+    pub(super) async fn row<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        key: &likeness_core::state::Key,
+    ) -> Attempt<Option<T>> {
+        let row = self.state.get(key).await?;
+        Ok(row.map(|row| decode(what, &row)).transpose()?)
+    }
+
+    /// Returns the row of a cluster, merged or not, as this correction has left it so far.
+    pub(super) async fn cluster(&self, id: &ImageId) -> Attempt<Option<ClusterRecord>> {
+        match self.clusters.get(id) {
+            Some(cluster) => Ok(cluster.clone()),
+            None => self.row("clusters", &cluster_key(id)).await,
+        }
+    }
+
+    /// Returns a cluster that others can be measured by: it exists, and is not merged into another.
+    pub(super) async fn standing(&self, id: &ImageId) -> Attempt<ClusterRecord> {
+        match self.cluster(id).await? {
+            None => Err(Refused::because(
+                "cluster_not_found",
+                format!("no cluster has the canonical id `{id}`"),
+            )),
+            Some(ClusterRecord {
+                merged_into: Some(into),
+                ..
+            }) => Err(Refused::because(
+                "cluster_merged",
+                format!("`{id}` was merged into `{into}`; name that one"),
+            )),
+            Some(cluster) => Ok(cluster),
+        }
+    }
+
+    /// Writes a cluster, or deletes it, and keeps lists and totals in step.
+    pub(super) async fn put(&mut self, id: &ImageId, after: Option<ClusterRecord>) -> Attempt<()> {
+        if let Some(before) = self.cluster(id).await?.filter(ClusterRecord::is_standing) {
+            self.writes.extend(unlist(&before));
+            self.totals.clusters -= 1;
+            self.totals.duplicate_clusters -= u64::from(before.size > 1);
+        }
+        match &after {
+            Some(cluster) => {
+                self.writes
+                    .push(Write::Put(cluster_key(id), encode(cluster)));
+                if cluster.is_standing() {
+                    self.writes.extend(list(id, cluster));
+                    self.totals.clusters += 1;
+                    self.totals.duplicate_clusters += u64::from(cluster.size > 1);
+                }
+            }
+            None => self.writes.push(Write::Delete(cluster_key(id))),
+        }
+        self.clusters.insert(id.clone(), after);
+        Ok(())
+    }
+
+    /// Returns the canonical id of the cluster whose partition is that of `part`.
+    pub(super) async fn home(&self, part: &ImageId) -> Attempt<ImageId> {
+        let cluster = self.cluster(part).await?.ok_or_else(|| {
+            StoreError::corrupt(
+                "state",
+                format!("clusters/{part}"),
+                "missing, though an image is in it",
+            )
+        })?;
+        Ok(cluster.merged_into.unwrap_or_else(|| part.clone()))
+    }
+
+    /// Returns a decided image.
+    pub(super) async fn placed(&self, id: &ImageId) -> Attempt<Placed> {
+        let row = self.state.get(&canonical_key(id)).await?;
+        let decision = row.map(|row| decode_decision(&row)).transpose()?;
+        let Some(decision) = decision else {
+            return Err(Refused::because(
+                "not_decided",
+                format!("there is no image `{id}`, or it is not decided yet"),
+            ));
+        };
+        let Some(number) = decision.number.map(ImageNumber) else {
+            return Err(Refused::because(
+                "rejected_image",
+                format!("`{id}` could not be decoded, so it is in no cluster"),
+            ));
+        };
+        let record: NumberRecord = self
+            .row("numbers", &number_key(number))
+            .await?
+            .ok_or_else(|| StoreError::corrupt("state", format!("numbers/{number}"), "missing"))?;
+        let home = self.home(&record.head).await?;
+        Ok(Placed {
+            id: id.clone(),
+            number,
+            record,
+            decision,
+            home,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Pairs of images that must never, or always, be in one cluster.
+
+use bytes::Bytes;
+use likeness_core::state::{Key, Scan, Write};
+use likeness_core::{ImageId, ImageNumber};
+use serde::{Deserialize, Serialize};
+
+use super::apply::{Applying, Attempt, Placed, Refused};
+use super::{CONSTRAINTS, Effect, MAX_CONSTRAINTS};
+use crate::dedup::tables::{SHARD, decode, encode};
+
+/// Rows of one read.
+const PAGE: usize = 1_024;
+
+/// What is asked of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Bond {
+    /// Never in one cluster.
+    Never,
+    /// Always in one cluster.
+    Always,
+}
+
+/// A pair, and what is asked of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ConstraintRecord {
+    pub(super) bond: Bond,
+    /// Sequence number of the correction that asked for it.
+    pub(super) correction: u64,
+    pub(super) a: ImageId,
+    pub(super) b: ImageId,
+}
+
+fn pair_key(a: ImageNumber, b: ImageNumber) -> Key {
+    let (low, high) = (a.min(b).0, a.max(b).0);
+    let mut sort = low.to_be_bytes().to_vec();
+    sort.extend(high.to_be_bytes());
+    Key::new(CONSTRAINTS, Bytes::from_static(SHARD), sort)
+}
+
+impl Applying<'_> {
+    /// Returns what is asked of a pair.
+    pub(super) async fn bond(&self, a: &Placed, b: &Placed) -> Attempt<Option<Bond>> {
+        let row = self.state.get(&pair_key(a.number, b.number)).await?;
+        let record: Option<ConstraintRecord> =
+            row.map(|row| decode("constraints", &row)).transpose()?;
+        Ok(record.map(|record| record.bond))
+    }
+
+    /// Asks something of a pair. What was asked of it before stays, and stays the earlier correction's.
+    pub(super) async fn bind(
+        &mut self,
+        bond: Bond,
+        a: &Placed,
+        b: &Placed,
+        effect: &mut Effect,
+    ) -> Attempt<()> {
+        if self.bond(a, b).await?.is_some() {
+            return Ok(());
+        }
+        if self.totals.constraints >= MAX_CONSTRAINTS {
+            return Err(Refused::because(
+                "too_many_constraints",
+                format!(
+                    "{MAX_CONSTRAINTS} pairs are kept together or apart already; undo corrections that are no longer needed"
+                ),
+            ));
+        }
+        self.totals.constraints += 1;
+        let record = ConstraintRecord {
+            bond,
+            correction: self.sequence,
+            a: a.id.clone(),
+            b: b.id.clone(),
+        };
+        let key = pair_key(a.number, b.number);
+        self.writes.push(Write::Put(key, encode(&record)));
+        effect.bound.push((a.number, b.number));
+        Ok(())
+    }
+
+    /// Takes back what a correction asked.
+    pub(super) fn unbind(&mut self, pairs: &[(ImageNumber, ImageNumber)]) {
+        for &(a, b) in pairs {
+            self.totals.constraints -= 1;
+            self.writes.push(Write::Delete(pair_key(a, b)));
+        }
+    }
+
+    /// Returns all pairs of which `bond` is asked, but for those of the correction `except`.
+    pub(super) async fn pairs(
+        &self,
+        bond: Bond,
+        except: Option<u64>,
+    ) -> Attempt<Vec<ConstraintRecord>> {
+        let mut scan = Scan::all(CONSTRAINTS, Bytes::from_static(SHARD), PAGE);
+        let mut found = Vec::new();
+        loop {
+            let rows = self.state.scan(scan.clone()).await?;
+            let Some(last) = rows.last() else {
+                return Ok(found);
+            };
+            scan = scan.after(last.sort.clone());
+            for row in &rows {
+                let record: ConstraintRecord = decode("constraints", &row.value)?;
+                if record.bond == bond && Some(record.correction) != except {
+                    found.push(record);
+                }
+            }
+        }
+    }
+}
