@@ -156,6 +156,28 @@ pub(crate) async fn read_picture(app: &App, request: Request) -> Result<Picture,
     })
 }
 
+/// Reads a body of JSON that is no picture, of at most `max_bytes`.
+pub(crate) async fn read_json_body(
+    app: &App,
+    request: Request,
+    max_bytes: u64,
+) -> Result<Bytes, ApiError> {
+    if Form::of(request.headers())? != Form::Json {
+        return Err(ApiError::MalformedBody(
+            "send it as `application/json`".to_owned(),
+        ));
+    }
+    let announced = content_length(request.headers())?;
+    read_body(
+        request.into_body(),
+        max_bytes,
+        announced,
+        app.config.body_timeout,
+    )
+    .await?
+    .ok_or_else(|| ApiError::MalformedBody(format!("longer than {max_bytes} bytes")))
+}
+
 /// Makes an id of text that a caller gave.
 pub(crate) fn parse_id(text: String) -> Result<ImageId, ApiError> {
     Ok(ImageId::new(text).map_err(EngineError::from)?)

@@ -22,15 +22,19 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     tags(
         (name = "images", description = "Store, see, match and explain images"),
         (name = "clusters", description = "Images that are near-copies of one another"),
+        (name = "corrections", description = "What people changed, and its undoing"),
         (name = "events", description = "Decisions as they are made"),
         (name = "operations", description = "For those who run it"),
     ),
     paths(
         api::upload, api::image, api::file, api::thumbnail, api::explain, api::match_picture,
-        api::clusters, api::cluster, api::events,
+        api::clusters, api::cluster, api::correct, api::corrections, api::of_image, api::undo,
+        api::events,
         api::overview, api::openapi_document, api::healthz, api::readyz, api::metrics,
     ),
-    components(schemas(ErrorBody, api::ClusterPage)),
+    components(schemas(
+        ErrorBody, api::ClusterPage, api::CorrectionPage, api::CorrectionReceipt,
+    )),
     modifiers(&Keys),
     security((), ("key" = [])),
 )]

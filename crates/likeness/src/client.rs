@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use likeness_core::ImageId;
-use likeness_engine::dedup::NewImage;
 use likeness_engine::dedup::view::{
     ClusterOrder, ClusterSummary, ClusterView, DecisionEvent, ExplainView, ImageView, MatchView,
     Overview, Page, UploadReceipt,
 };
+use likeness_engine::dedup::{CorrectionView, NewCorrection, NewImage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -145,6 +145,41 @@ impl Client {
         limit: usize,
     ) -> anyhow::Result<ClusterView> {
         let mut path = format!("/v1/clusters/{}?limit={limit}", encoded(head.as_str()));
+        if let Some(cursor) = cursor {
+            path.push_str(&format!("&cursor={}", encoded(cursor)));
+        }
+        self.get(path).await
+    }
+
+    /// Makes a correction; nothing if the server does not know in time what becomes of it.
+    pub(crate) async fn correct(
+        &self,
+        correction: &NewCorrection,
+    ) -> anyhow::Result<Option<CorrectionView>> {
+        let body = serde_json::json!({
+            "id": correction.id,
+            "author": correction.author,
+            "reason": correction.reason,
+            "command": correction.command,
+        });
+        let body = Bytes::from(body.to_string());
+        let answer: serde_json::Value = self
+            .post("/v1/corrections", "application/json", body)
+            .await?;
+        if answer.get("outcome").is_none() {
+            return Ok(None);
+        }
+        let view = serde_json::from_value(answer)
+            .context("the server's answer is not what this version expects")?;
+        Ok(Some(view))
+    }
+
+    pub(crate) async fn corrections(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> anyhow::Result<Page<CorrectionView>> {
+        let mut path = format!("/v1/corrections?limit={limit}");
         if let Some(cursor) = cursor {
             path.push_str(&format!("&cursor={}", encoded(cursor)));
         }

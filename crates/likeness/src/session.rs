@@ -10,7 +10,7 @@ use likeness_engine::dedup::view::{
     ClusterOrder, ClusterSummary, ClusterView, Decision, DecisionKind, ExplainView, ImageStatus,
     ImageView, MatchView, Overview, Page, UploadReceipt,
 };
-use likeness_engine::dedup::{Dedup, NewImage};
+use likeness_engine::dedup::{CorrectionView, Dedup, NewCorrection, NewImage};
 
 use crate::cli::Context;
 use crate::client::{Client, RemoteError};
@@ -149,6 +149,38 @@ impl Session {
         match self {
             Self::Local(dedup) => Ok(dedup.cluster(head, cursor, limit).await?),
             Self::Remote(client) => client.cluster(head, cursor, limit).await,
+        }
+    }
+
+    /// Makes a correction and waits until it is applied or refused.
+    pub(crate) async fn correct(
+        &self,
+        correction: &NewCorrection,
+    ) -> anyhow::Result<CorrectionView> {
+        const SLICE: Duration = Duration::from_secs(60);
+        loop {
+            let found = match self {
+                Self::Local(dedup) => {
+                    let id = dedup.correct(correction.clone()).await?;
+                    dedup.wait_for_correction(&id, SLICE).await?
+                }
+                Self::Remote(client) => client.correct(correction).await?,
+            };
+            // The same call is the same correction, so asking again does nothing but wait.
+            if let Some(view) = found {
+                return Ok(view);
+            }
+        }
+    }
+
+    pub(crate) async fn corrections(
+        &self,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> anyhow::Result<Page<CorrectionView>> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.corrections(cursor, limit).await?),
+            Self::Remote(client) => client.corrections(cursor, limit).await,
         }
     }
 

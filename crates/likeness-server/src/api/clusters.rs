@@ -51,11 +51,11 @@ fn default_min_size() -> u64 {
     1
 }
 
-fn default_limit() -> usize {
+pub(super) fn default_limit() -> usize {
     50
 }
 
-fn check_limit(limit: usize) -> Result<usize, ApiError> {
+pub(super) fn check_limit(limit: usize) -> Result<usize, ApiError> {
     if (1..=MAX_LIMIT).contains(&limit) {
         Ok(limit)
     } else {
@@ -104,7 +104,7 @@ pub(crate) async fn clusters(
         (status = 200, description = "The cluster", body = ClusterView),
         (status = 400, description = "`invalid_id`, `invalid_query`, `invalid_parameter`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
-        (status = 404, description = "`cluster_not_found`; an image that is not a head has none of its own", body = ErrorBody),
+        (status = 404, description = "`cluster_not_found`; an image that founded none has none of its own", body = ErrorBody),
     ),
 )]
 pub(crate) async fn cluster(

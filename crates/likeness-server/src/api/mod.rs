@@ -1,6 +1,7 @@
 //! The JSON interface, and what operators ask.
 
 mod clusters;
+mod corrections;
 mod events;
 mod images;
 mod matching;
@@ -14,6 +15,8 @@ use crate::app::App;
 
 pub(crate) use clusters::ClusterPage;
 pub(crate) use clusters::{__path_cluster, __path_clusters};
+pub(crate) use corrections::{__path_correct, __path_corrections, __path_of_image, __path_undo};
+pub(crate) use corrections::{CorrectionPage, CorrectionReceipt};
 pub(crate) use events::__path_events;
 pub(crate) use images::{
     __path_explain, __path_file, __path_image, __path_thumbnail, __path_upload,
@@ -58,6 +61,16 @@ pub(crate) fn routes() -> Vec<Route> {
         post("/v1/match", self::post(matching::match_picture)),
         get("/v1/clusters", self::get(clusters::clusters)),
         get("/v1/clusters/{head}", self::get(clusters::cluster)),
+        post("/v1/corrections", self::post(corrections::correct)),
+        get("/v1/corrections", self::get(corrections::corrections)),
+        post(
+            "/v1/corrections/{sequence}/undo",
+            self::post(corrections::undo),
+        ),
+        get(
+            "/v1/images/{id}/corrections",
+            self::get(corrections::of_image),
+        ),
         get("/v1/events", self::get(events::events)),
         get("/v1/overview", self::get(operations::overview)),
         get("/openapi.json", self::get(operations::openapi_document)),

@@ -39,7 +39,7 @@ fn describe(explain: &ExplainView) -> String {
          {rule}\n\n\
          decided   {decided}, generation {generation}\n\
          model     {model}\n\
-         index     {index}: {indexed} images asked, {found} candidates, {recent} decided since then\n\
+         index     {index}: {indexed} images, {found} candidates, {recent} of them too new for its cells\n\
          scorer    {scorer}: {scored} pairs scored, {threshold:.4} needed\n\n\
          {candidates}",
         id = harmless(&decision.id),

@@ -4,6 +4,7 @@ mod bench;
 mod clusters;
 mod completions;
 mod config;
+mod correct;
 mod dedup;
 mod demo;
 mod eval;
@@ -133,6 +134,9 @@ enum Command {
     Match(matching::MatchArgs),
     /// Say why an image was decided as it was
     Explain(explain::ExplainArgs),
+    /// Correct clusters by hand, and undo corrections
+    #[command(subcommand)]
+    Correct(correct::CorrectCommand),
     /// Follow a stream
     #[command(subcommand)]
     Tail(tail::TailCommand),
@@ -265,6 +269,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Cluster(args) => clusters::show(args, context).await,
         Command::Match(args) => matching::run(args, context).await,
         Command::Explain(args) => explain::run(args, context).await,
+        Command::Correct(command) => correct::run(command, context).await,
         Command::Tail(command) => tail::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Dedup(args) => dedup::run(args, context).await,

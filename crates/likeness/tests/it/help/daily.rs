@@ -24,6 +24,7 @@ fn help_of_likeness() {
       cluster      Show the members of a cluster
       match        Ask what a file is like, without storing it
       explain      Say why an image was decided as it was
+      correct      Correct clusters by hand, and undo corrections
       tail         Follow a stream
       status       Show counts, rates and models
       dedup        Find duplicates in a folder and write a report; nothing is stored
@@ -335,6 +336,64 @@ fn help_of_explain() {
     Examples:
       likeness explain holiday-copy.jpg
       likeness explain holiday-copy.jpg --json | jq '.candidates[0]'
+    "#);
+}
+
+#[test]
+fn help_of_correct() {
+    assert_snapshot!(help(&["correct"]), @r#"
+    Correct clusters by hand, and undo corrections
+
+    Usage: likeness correct [OPTIONS] <COMMAND>
+
+    Commands:
+      split   Let members leave a cluster and found one of their own
+      merge   Give all images of one cluster the canonical id of another
+      rehead  Choose another member for images to be compared with
+      never   Keep two images in different clusters
+      always  Keep two images in one cluster
+      undo    Take a correction back
+      list    List corrections, newest first
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      likeness correct split holiday.jpg holiday-4.jpg --reason "another beach"
+      likeness correct never holiday.jpg harbour.jpg --reason "unlike"
+      likeness correct list
+      likeness correct undo 7 --reason "was right after all"
+    "#);
+}
+
+#[test]
+fn help_of_correct_split() {
+    assert_snapshot!(help(&["correct", "split"]), @r#"
+    Let members leave a cluster and found one of their own
+
+    Usage: likeness correct split [OPTIONS] --reason <TEXT> --author <NAME> <CLUSTER> <MEMBERS>...
+
+    Arguments:
+      <CLUSTER>
+              Canonical id of the cluster
+
+      <MEMBERS>...
+              Ids of the members that leave, at most 1,000
+
+    Options:
+          --each-alone
+              Let each found a cluster of its own
+
+          --reason <TEXT>
+              Why it is made; kept with it
+
+          --author <NAME>
+              Who makes it [default: $USER]
+
+      -h, --help
+              Print help (see a summary with '-h')
     "#);
 }
 
