@@ -40,6 +40,7 @@ mod waiters;
 
 pub mod flatness;
 pub mod opening;
+pub mod partition;
 pub mod scorer;
 pub mod view;
 
