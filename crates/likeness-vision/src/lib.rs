@@ -15,6 +15,7 @@
 
 pub mod decode;
 pub mod edits;
+pub mod geometry;
 pub mod models;
 pub mod pdq;
 pub mod pixels;

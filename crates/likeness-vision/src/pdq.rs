@@ -13,6 +13,7 @@
 //! only: the same filter is computed in another order. The blur is always done on the picture as
 //! given; shrinking to 512 × 512 first is a shortcut of their command line tool, not of the hash.
 
+mod dihedral;
 mod filter;
 mod hash;
 
@@ -20,6 +21,7 @@ use std::sync::LazyLock;
 
 use crate::pixels::RgbImage;
 
+pub use dihedral::{NearestForm, nearest_form};
 pub use hash::{ParsePdqHashError, PdqHash};
 
 use filter::SIDE;

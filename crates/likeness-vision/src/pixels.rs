@@ -7,6 +7,7 @@ mod resize;
 use std::fmt;
 
 pub use resize::Filter;
+pub(crate) use resize::resize_luma;
 
 /// The longest side an [`RgbImage`] can have, in pixels.
 ///

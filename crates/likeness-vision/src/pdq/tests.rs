@@ -63,3 +63,51 @@ fn dihedral_hashes_are_those_of_the_turned_pictures() {
 fn dihedral_hashes_of_a_tiny_picture_are_zero() {
     assert_eq!(pdq_dihedral(&picture(4, 4)), [PdqHash([0; 32]); 8]);
 }
+
+#[test]
+fn the_nearest_form_is_the_one_that_was_made() {
+    let image = picture(512, 384);
+    let forms = pdq_dihedral(&image);
+    for orientation in Orientation::ALL {
+        let turned = image.clone().oriented(orientation);
+        let mut negative = turned.clone();
+        for byte in negative.data_mut() {
+            *byte = 255 - *byte;
+        }
+        for (changed, is_inverted) in [(turned, false), (negative, true)] {
+            let nearest = nearest_form(&forms, &pdq(&changed).hash);
+
+            assert_eq!(
+                (nearest.orientation, nearest.is_inverted),
+                (orientation, is_inverted)
+            );
+            // As for the turned pictures above: rounding, and the middle of a cell.
+            assert!(nearest.distance <= 16, "{nearest:?}");
+        }
+    }
+}
+
+#[test]
+fn the_hash_of_a_negative_is_the_complement() {
+    let image = picture(300, 200);
+    let mut negative = image.clone();
+    for byte in negative.data_mut() {
+        *byte = 255 - *byte;
+    }
+
+    let distance = pdq(&image).hash.distance(&pdq(&negative).hash);
+
+    assert!(distance >= 254, "{distance}");
+}
+
+#[test]
+fn some_form_is_never_further_than_half_of_the_bits() {
+    let forms = pdq_dihedral(&picture(300, 200));
+    let nearest = nearest_form(&forms, &PdqHash([0; 32]));
+
+    assert_eq!(nearest.distance, 128);
+    assert_eq!(
+        (nearest.orientation, nearest.is_inverted),
+        (Orientation::Normal, false)
+    );
+}

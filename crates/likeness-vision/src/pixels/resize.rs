@@ -3,7 +3,7 @@
 use fast_image_resize::{
     FilterType, ResizeAlg, ResizeOptions, Resizer,
     images::{TypedImage, TypedImageRef},
-    pixels::U8x3,
+    pixels::{U8, U8x3},
 };
 
 use super::{MAX_SIDE, RgbImage};
@@ -67,6 +67,27 @@ impl RgbImage {
         };
         self.resize_exact(scaled(self.width), scaled(self.height), Filter::Bilinear)
     }
+}
+
+/// Returns a plane of one byte a pixel stretched to another size: bilinear, widened when shrinking.
+///
+/// # Panics
+/// If a side is zero or the length does not fit the shape.
+pub(crate) fn resize_luma(
+    data: &[u8],
+    (width, height): (u32, u32),
+    (new_width, new_height): (u32, u32),
+) -> Vec<u8> {
+    let source = TypedImageRef::<U8>::from_buffer(width, height, data)
+        .expect("the length fits the shape: the caller's promise");
+    let mut resized = vec![0; new_width as usize * new_height as usize];
+    let mut target = TypedImage::<U8>::from_buffer(new_width, new_height, &mut resized)
+        .expect("the length fits the shape");
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new()
+        .resize_typed(&source, &mut target, &options)
+        .expect("the whole source is used");
+    resized
 }
 
 #[cfg(test)]
