@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use likeness_vision::edits::{Edit, EditList};
-use likeness_vision::geometry::{Form, LocalFeatures, verify};
+use likeness_vision::geometry::{EVIDENCE_THRESHOLD, Form, LocalFeatures, verify};
 use likeness_vision::models::catalogue::DEFAULT_COPY_DETECTION;
 use likeness_vision::models::store::ModelStore;
 use likeness_vision::runtime::onnx::{OnnxEmbedder, OnnxRuntime};
@@ -37,6 +37,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const FALSE_POSITIVE_RATE: f64 = 1e-6;
 /// Longest side of a photo before it is edited.
 const PHOTO_SIDE: u32 = 1_280;
+/// Which photos fill a collage, counted from the edited one.
+const OTHERS: [usize; 3] = [97, 151, 211];
 const FLOORS: [f32; 8] = [-1.0, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3];
 
 /// The part of the families' file that is used.
@@ -218,37 +220,49 @@ fn measure(
         .copied()
         .collect();
     let queried: Vec<usize> = (0..photos.len()).step_by(step).collect();
-    let (mut strangers, mut neighbours) = (Vec::new(), Vec::new());
-    let mut copies: Vec<Vec<Measured>> = vec![Vec::new(); edits.len()];
-    for (edit_idx, edit) in edits.iter().enumerate() {
-        let mut edited = Vec::new();
-        for &photo in &queried {
-            let image = load(&photos[photo].path)?;
-            let mut others = Vec::new();
-            for offset in [97, 151, 211] {
-                others.push(load(&photos[(photo + offset) % photos.len()].path)?.fit_within(512));
-            }
-            let others: Vec<&RgbImage> = others.iter().collect();
+    // By edit, then by queried photo.
+    let mut edited: Vec<Vec<Signed>> = (0..edits.len()).map(|_| Vec::new()).collect();
+    for (done, &photo) in queried.iter().enumerate() {
+        let image = load(&photos[photo].path)?;
+        let mut others = Vec::new();
+        for offset in OTHERS {
+            others.push(load(&photos[(photo + offset) % photos.len()].path)?.fit_within(512));
+        }
+        let others: Vec<&RgbImage> = others.iter().collect();
+        for (edit, edited) in edits.iter().zip(&mut edited) {
             let file = edit.apply(&image, &others, photo as u64);
             let copy = decode(&file, &DecodeLimits::default(), None)?.image;
             edited.push(sign(&copy, embedder, spent)?);
         }
-        for (&photo, query) in queried.iter().zip(&edited) {
+        eprintln!("{} of {} photos edited", done + 1, queried.len());
+    }
+    let (mut strangers, mut neighbours) = (Vec::new(), Vec::new());
+    let mut copies: Vec<Vec<Measured>> = vec![Vec::new(); edits.len()];
+    for (edit_idx, (edit, edited)) in edits.iter().zip(&edited).enumerate() {
+        for (&photo, query) in queried.iter().zip(edited) {
             for (other, stored) in photos.iter().enumerate() {
+                let is_in_collage = *edit == Edit::Collage
+                    && OTHERS
+                        .iter()
+                        .any(|offset| (photo + offset) % photos.len() == other);
+                if is_in_collage {
+                    // Neither the copy that is looked for nor a stranger.
+                    continue;
+                }
                 if other == photo {
                     copies[edit_idx].push(spent.compare(query, &stored.signed));
                 } else if stored.family != photos[photo].family {
                     strangers.push(spent.compare(query, &stored.signed));
                 }
             }
-            for (&other, stored) in queried.iter().zip(&edited) {
+            for (&other, stored) in queried.iter().zip(edited) {
                 // Two collages may really share a picture.
                 if photos[other].family != photos[photo].family && *edit != Edit::Collage {
                     neighbours.push(spent.compare(query, stored));
                 }
             }
         }
-        eprintln!("{} of {} edits", edit_idx + 1, edits.len());
+        eprintln!("{} of {} edits compared", edit_idx + 1, edits.len());
     }
     report(&edits, &strangers, &neighbours, &copies, spent);
     Ok(())
@@ -262,6 +276,12 @@ fn threshold(values: impl Iterator<Item = f32>) -> f32 {
     values.get(n_allowed).copied().unwrap_or_default()
 }
 
+fn median(values: impl Iterator<Item = f32>) -> f32 {
+    let mut values: Vec<f32> = values.collect();
+    values.sort_by(f32::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 fn share<T>(values: &[T], is_counted: impl Fn(&T) -> bool) -> f64 {
     values.iter().filter(|value| is_counted(value)).count() as f64 / values.len().max(1) as f64
 }
@@ -273,13 +293,21 @@ fn report(
     copies: &[Vec<Measured>],
     spent: &Spent,
 ) {
-    let by_evidence = threshold(strangers.iter().map(|pair| pair.evidence))
-        .max(threshold(neighbours.iter().map(|pair| pair.evidence)));
+    let evidence = |pair: &Measured| pair.evidence;
+    let of_strangers = threshold(strangers.iter().map(evidence));
+    let of_neighbours = threshold(neighbours.iter().map(evidence));
+    let by_evidence = of_strangers.max(of_neighbours);
     let by_cosine = threshold(strangers.iter().map(|pair| pair.cosine));
     println!(
-        "{} strangers, {} neighbours; thresholds: evidence {by_evidence:.3}, cosine {by_cosine:.3}",
+        "evidence that one in a million exceeds: {of_strangers:.3} of {} strangers, {of_neighbours:.3} of {} neighbours; cosine of strangers: {by_cosine:.3}",
         strangers.len(),
         neighbours.len()
+    );
+    let level = f64::from(EVIDENCE_THRESHOLD);
+    println!(
+        "beyond {level}: {:.2e} of strangers, {:.2e} of neighbours",
+        share(strangers, |pair| pair.evidence >= EVIDENCE_THRESHOLD),
+        share(neighbours, |pair| pair.evidence >= EVIDENCE_THRESHOLD),
     );
     println!(
         "{:<24}{:>10}{:>10}{:>10}",
@@ -287,12 +315,13 @@ fn report(
     );
     for (edit, pairs) in edits.iter().zip(copies) {
         println!(
-            "{:<24}{:>10.3}{:>10.3}{:>10.3}",
+            "{:<24}{:>10.3}{:>10.3}{:>10.3}{:>10.2}",
             edit.name(),
             share(pairs, |pair| pair.evidence > by_evidence),
             share(pairs, |pair| pair.cosine > by_cosine),
             share(pairs, |pair| pair.evidence > by_evidence
                 || pair.cosine > by_cosine),
+            median(pairs.iter().map(evidence)),
         );
     }
     for list in EditList::ALL {

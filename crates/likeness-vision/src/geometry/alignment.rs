@@ -289,8 +289,8 @@ fn agrees_roughly(seed: &Link, map: &Affine, link: &Link) -> bool {
         return false;
     }
     let (x, y) = map.apply(link.from);
-    let off = (x - link.to.0).hypot(y - link.to.1);
-    let lever = (x - seed.to.0).hypot(y - seed.to.1);
+    let off = distance((x, y), link.to);
+    let lever = distance((x, y), seed.to);
     // A direction is right to some 10°, a scale to a quarter.
     off <= 3.0 * link.to_scale + 0.3 * lever
 }
@@ -310,11 +310,9 @@ fn fit(links: &[Link], seed: Affine) -> Option<(usize, Affine)> {
             .iter()
             .filter(|link| {
                 let (x, y) = map.apply(link.from);
-                let off = (x - link.to.0).hypot(y - link.to.1);
+                let off = distance((x, y), link.to);
                 // Before anything is fitted the seed is a keypoint's, which was checked already.
-                let lever = centre.map_or(60.0, |(centre_x, centre_y)| {
-                    (link.to.0 - centre_x).hypot(link.to.1 - centre_y)
-                });
+                let lever = centre.map_or(60.0, |centre| distance(centre, link.to));
                 off <= TOLERANCE * link.to_scale + share * lever
             })
             .copied()
@@ -350,6 +348,12 @@ fn distinct(links: &[Link]) -> Vec<((f32, f32), (f32, f32))> {
         }
     }
     kept.into_iter().map(|link| (link.from, link.to)).collect()
+}
+
+/// Unlike `hypot` it does not care for numbers beyond any picture, and takes no call.
+fn distance((x0, y0): (f32, f32), (x1, y1): (f32, f32)) -> f32 {
+    let (dx, dy) = (x0 - x1, y0 - y1);
+    (dx * dx + dy * dy).sqrt()
 }
 
 fn middle(links: &[Link]) -> Option<(f32, f32)> {

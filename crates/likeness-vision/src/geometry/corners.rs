@@ -12,7 +12,7 @@ use super::pyramid::Plane;
 const CELL: usize = 24;
 
 /// Least measure of a corner, in squared steps of brightness: below it is noise.
-const MIN_RESPONSE: f32 = 0.6;
+const MIN_RESPONSE: f32 = 1.0;
 
 /// A corner of a level.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -29,6 +29,9 @@ const N_DIRECTIONS: usize = 64;
 /// Steps of a full turn in which the angle of a keypoint is kept.
 pub(super) const ANGLE_STEPS: usize = 256;
 
+/// Largest ratio of the way along a keypoint's direction to the way across it, of a pair.
+const MAX_SLANT: f32 = 0.7;
+
 /// Decides the pattern; descriptors of different seeds cannot be compared.
 const SEED: u64 = 0x006c_696b_656e_6573;
 
@@ -43,8 +46,11 @@ static PATTERN: LazyLock<Vec<[[Pair; N_PAIRS]; 4]>> = LazyLock::new(|| {
             let pair = [(); 2].map(|()| (6.2 * random.normal(), 6.2 * random.normal()));
             let is_inside = |(x, y): (f32, f32)| x.hypot(y) < PATCH_RADIUS as f32 - 1.0;
             let [(x0, y0), (x1, y1)] = pair;
-            // Closer points see the same brightness, blurred as it is.
-            if pair.into_iter().all(is_inside) && (x0 - x1).hypot(y0 - y1) > 4.0 {
+            let (across, along) = ((y0 - y1).abs(), (x0 - x1).abs());
+            // Closer points see the same brightness, blurred as it is. And since keypoints are
+            // turned so that brightness grows along x, a comparison along x is foregone: it would
+            // hardly differ between strangers.
+            if pair.into_iter().all(is_inside) && across > 4.0 && along < MAX_SLANT * across {
                 return pair;
             }
         }

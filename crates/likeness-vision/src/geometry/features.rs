@@ -14,7 +14,7 @@ const MAX_DESCRIBED: usize = MAX_KEYPOINTS * 8 / 5;
 
 /// Two keypoints of one picture, at different places, whose descriptors are nearer than this are a
 /// pattern or letters: neither tells where it is.
-const SELF_SIMILAR: u32 = 20;
+const SELF_SIMILAR: u32 = 30;
 
 /// Pixels of the largest level, times the keypoint's scale, within which two keypoints are one place.
 const SAME_PLACE: f32 = 10.0;

@@ -9,16 +9,16 @@ use super::descriptor::Descriptor;
 
 /// Pairs whose first words differ in more of their 64 bits are not looked at. Of strangers' pairs
 /// one in thirty or so is left.
-const MAX_FIRST_WORD_DISTANCE: u32 = 17;
+const MAX_FIRST_WORD_DISTANCE: u32 = 15;
 
 /// Largest distance of a match, of 256 bits.
-pub(super) const MAX_DISTANCE: u32 = 64;
+pub(super) const MAX_DISTANCE: u32 = 58;
 
 /// A match must be nearer than this share of the distance of the second best.
 const MAX_RATIO: f32 = 0.86;
 
 /// Distance of the second best where no second was near enough to be looked at.
-const FAR: u32 = 80;
+const FAR: u32 = 70;
 
 /// Partners nearer to each other than this, in pixels of the largest level, are one place, seen at
 /// two levels.
