@@ -10,6 +10,7 @@
 //! ```text
 //! bytes ─ decode ─▶ RgbImage ─┬─ pdq        256-bit perceptual hash
 //!                             ├─ thumbnail  small JPEG for people
+//!                             ├─ views      parts of it that are worth a descriptor of their own
 //!                             └─ models     embeddings, by the ONNX runtime
 //! ```
 
@@ -20,8 +21,10 @@ pub mod models;
 pub mod pdq;
 pub mod pixels;
 mod random;
+pub mod regions;
 pub mod runtime;
 pub mod thumbnail;
+pub mod views;
 
 pub use decode::{
     DecodeError, DecodeLimits, DecodedImage, ImageFormat, ImageInfo, Orientation, decode, probe,
