@@ -51,6 +51,10 @@ enum Command {
     },
     /// Kill the server at every fail point and at random while images arrive, and check what it kept
     Crash(crash::Arguments),
+    /// Fill the disk under a running server, give it room again, and check what it kept
+    FullDisk(crash::full_disk::Arguments),
+    #[command(hide = true)]
+    FullDiskInside(crash::full_disk::Inside),
     /// Send hostile files and requests to a real server and to the command line
     Hostile(hostile::Arguments),
     /// Run every fuzz target for a stated time
@@ -85,6 +89,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo { arguments } => return demo(&arguments),
         Command::Setup => setup::run()?,
         Command::Crash(arguments) => report::figures(&crash::run(&arguments)?),
+        Command::FullDisk(arguments) => {
+            report::figures(&crash::full_disk::run(&arguments)?);
+        }
+        Command::FullDiskInside(inside) => crash::full_disk::inside(&inside)?,
         Command::Hostile(arguments) => report::figures(&hostile::run(&arguments)?),
         Command::Fuzz(arguments) => report::figures(&fuzz::run(&arguments)?),
         Command::Rest(arguments) => report::figures(&rest::run(&arguments)?),

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::io;
 
 /// Any error, as a source.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -11,10 +12,19 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// A variant exists only where a caller acts differently on it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store is out of reach, full or overloaded; the same call may succeed later.
+    /// The store is out of reach or overloaded; the same call may succeed later.
     #[error("`{store}` is unavailable")]
     Unavailable {
         /// Role and product, such as `state (rocksdb)`.
+        store: &'static str,
+        /// What the product said.
+        #[source]
+        source: BoxError,
+    },
+    /// The store's disk is full; the same call may succeed once there is room.
+    #[error("no space is left for `{store}`")]
+    NoSpace {
+        /// Role and product.
         store: &'static str,
         /// What the product said.
         #[source]
@@ -69,14 +79,17 @@ pub enum StoreError {
 impl StoreError {
     /// Returns whether the same call may succeed later without anyone changing anything.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::NoSpace { .. })
     }
 
-    /// Wraps what a product reported as [`StoreError::Unavailable`].
+    /// Wraps what a product reported as [`StoreError::Unavailable`], or as [`StoreError::NoSpace`] if that is what
+    /// it says.
     pub fn unavailable(store: &'static str, source: impl Into<BoxError>) -> Self {
-        Self::Unavailable {
-            store,
-            source: source.into(),
+        let source = source.into();
+        if says_no_space(source.as_ref()) {
+            Self::NoSpace { store, source }
+        } else {
+            Self::Unavailable { store, source }
         }
     }
 
@@ -95,5 +108,33 @@ impl StoreError {
             store,
             reason: reason.into(),
         }
+    }
+}
+
+/// Returns whether an error is the system's `ENOSPC`.
+fn says_no_space(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::StorageFull => true,
+        // Products that are not written in Rust hand on the system's words only.
+        _ => error.to_string().contains("No space left on device"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_trouble() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(
+            StoreError::unavailable("x", full),
+            StoreError::NoSpace { .. }
+        ));
+        let words = "IO error: No space left on device: While appending to file";
+        let error = StoreError::unavailable("x", words);
+        assert!(matches!(error, StoreError::NoSpace { .. }) && error.is_retryable());
+        let other = StoreError::unavailable("x", "connection reset");
+        assert!(matches!(other, StoreError::Unavailable { .. }));
     }
 }

@@ -86,6 +86,7 @@ impl EngineError {
             Self::InvalidParameter { .. } => "invalid_parameter",
             Self::Overloaded { .. } => "overloaded",
             Self::Model(_) => "model_failed",
+            Self::Store(StoreError::NoSpace { .. }) => "no_space",
             Self::Store(_) => "store_failed",
             Self::ModelMismatch { .. } => "model_mismatch",
             Self::Stopped(_) => "stopped",

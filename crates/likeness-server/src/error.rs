@@ -4,6 +4,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use likeness_core::StoreError;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::view::Rejection;
 use serde::Serialize;
@@ -138,6 +139,9 @@ impl ApiError {
                     }
                     EngineError::Image(_) => picture_status(code),
                     EngineError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+                    EngineError::Store(StoreError::NoSpace { .. }) => {
+                        StatusCode::INSUFFICIENT_STORAGE
+                    }
                     EngineError::Store(cause) if cause.is_retryable() => {
                         StatusCode::SERVICE_UNAVAILABLE
                     }
@@ -176,6 +180,10 @@ impl ApiError {
     /// Returns what the caller is told: internal causes are not for them.
     pub(crate) fn public_message(&self) -> String {
         match self {
+            Self::Engine(EngineError::Store(StoreError::NoSpace { .. })) => {
+                "the server has no room left; nothing was stored, send it again once there is room"
+                    .to_owned()
+            }
             Self::Engine(EngineError::Store(_)) => {
                 "a store failed; the server's log has the cause".to_owned()
             }
@@ -193,6 +201,10 @@ impl ApiError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Engine(EngineError::Overloaded { retry_after, .. }) => Some(*retry_after),
+            // Making room takes a person.
+            Self::Engine(EngineError::Store(StoreError::NoSpace { .. })) => {
+                Some(Duration::from_secs(30))
+            }
             Self::Engine(EngineError::Store(cause)) if cause.is_retryable() => {
                 Some(Duration::from_secs(1))
             }
@@ -268,8 +280,6 @@ impl IntoResponse for ApiError {
 
 #[cfg(test)]
 mod tests {
-    use likeness_core::StoreError;
-
     use super::*;
 
     #[test]
@@ -278,6 +288,14 @@ mod tests {
         let error = ApiError::from(cause);
         assert_eq!(error.status_and_code().0, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!error.public_message().contains("secret"));
+    }
+
+    #[test]
+    fn a_full_disk_has_a_status_of_its_own_and_says_when_to_come_back() {
+        let full = StoreError::unavailable("objects (test)", "No space left on device");
+        let response = ApiError::from(EngineError::from(full)).into_response();
+        assert_eq!(response.status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "30");
     }
 
     #[test]

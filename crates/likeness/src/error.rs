@@ -86,7 +86,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<StoreError>() {
         return match error {
-            StoreError::Locked { .. } | StoreError::Unavailable { .. } => Some(5),
+            StoreError::Locked { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::NoSpace { .. } => Some(5),
             StoreError::Invalid { .. } => Some(4),
             _ => None,
         };

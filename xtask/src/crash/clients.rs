@@ -168,7 +168,7 @@ fn upload(workload: &Workload, index: usize, was_acknowledged: bool, client: &Cl
             }
             Outcome::Acknowledged
         }
-        429 | 503 => Outcome::Unknown,
+        429 | 503 | 507 => Outcome::Unknown,
         status => Outcome::Breach(format!("`{id}`: {status} {}", answer.excerpt())),
     }
 }

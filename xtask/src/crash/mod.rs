@@ -14,6 +14,7 @@
 
 mod check;
 mod clients;
+pub(crate) mod full_disk;
 mod stream;
 mod workload;
 

@@ -122,7 +122,7 @@ async fn an_object_and_a_folder_of_one_name_are_refused() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_unavailable_and_damages_nothing() {
+async fn a_full_disk_is_named_and_damages_nothing() {
     // Every write to this device fails as on a full disk.
     let full = Path::new("/dev/full");
     let root = tempfile::tempdir().expect("a temporary folder");
@@ -135,8 +135,8 @@ async fn a_full_disk_is_unavailable_and_damages_nothing() {
     std::os::unix::fs::symlink(full, partial).expect("a link");
 
     let put = store.put(&place, Bytes::from("new")).await;
-    let Err(StoreError::Unavailable { source, .. }) = put else {
-        panic!("expected `Unavailable`, got {put:?}");
+    let Err(StoreError::NoSpace { source, .. }) = put else {
+        panic!("expected `NoSpace`, got {put:?}");
     };
     let cause = source.downcast_ref::<io::Error>().expect("an I/O error");
     assert_eq!(cause.kind(), ErrorKind::StorageFull);

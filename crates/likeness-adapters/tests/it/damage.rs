@@ -178,6 +178,7 @@ proptest! {
                         error,
                         StoreError::Corrupt { .. }
                             | StoreError::Unavailable { .. }
+                            | StoreError::NoSpace { .. }
                             | StoreError::Format { .. }
                     ),
                     "{}: {error:?}",

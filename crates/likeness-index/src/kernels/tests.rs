@@ -60,8 +60,11 @@ fn arranged(kernels: Kernels, from: BlockLayout, blocks: &[Line]) -> (BlockLayou
     (to, arranged)
 }
 
+/// Cases of a property: an interpreter (Miri) takes seconds for what a processor does in microseconds.
+const CASES: u32 = if cfg!(miri) { 2 } else { 64 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn all_variants_count_what_the_definition_says(

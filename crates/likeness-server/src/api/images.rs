@@ -76,6 +76,7 @@ pub(crate) struct UploadQuery {
         (status = 422, description = "The bytes are not a picture that is decoded here; the code says why", body = ErrorBody),
         (status = 429, description = "`overloaded`; see `Retry-After`", body = ErrorBody),
         (status = 503, description = "`busy`, `shutting_down`; see `Retry-After`", body = ErrorBody),
+        (status = 507, description = "`no_space`: the disk is full; nothing was stored", body = ErrorBody),
     ),
 )]
 pub(crate) async fn upload(
