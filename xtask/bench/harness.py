@@ -39,6 +39,9 @@ MIXED_RECALL = 0.99
 TOP_RECALL = 0.9995
 LEAST_GAIN = 0.0002
 SLOWEST_QUERY_S = 0.02
+#: A quick run ends after so long, but not before so many queries; recall is over those that were answered.
+QUICK_LIMIT_S = 3.0
+QUICK_QUERIES = 200
 #: Settings are timed again unless one of better recall is faster by more than this.
 NEAR_BEST = 1.2
 #: Below this share of a CPU a run was disturbed by others: it is repeated, then marked.
@@ -69,18 +72,19 @@ class Set:
 
     def scores(self, rows):
         """The exact similarity of each query to each of its rows, larger is nearer."""
-        vectors = self.base[np.clip(rows, 0, None)]
+        vectors, queries = self.base[np.clip(rows, 0, None)], self.queries[: len(rows)]
         if self.euclidean:
-            return -np.square(vectors - self.queries[:, None, :]).sum(axis=2)
-        return np.einsum("qkd,qd->qk", vectors, self.queries)
+            return -np.square(vectors - queries[:, None, :]).sum(axis=2)
+        return np.einsum("qkd,qd->qk", vectors, queries)
 
-    def recall(self, answers):
-        """The share of the ten nearest that was found, as near as the tenth counting as one."""
-        answers = np.array(answers, dtype=np.int64)
+    def recall(self, answers, count):
+        """The share of the ten nearest of the first `count` queries that was found, as near as the tenth
+        counting as one."""
+        answers = np.array(answers, dtype=np.int64)[:count]
         ordered = np.sort(answers, axis=1)
         if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
             raise SystemExit("an answer names a row twice")
-        found = (answers >= 0) & (self.scores(answers) >= self.floor)
+        found = (answers >= 0) & (self.scores(answers) >= self.floor[:count])
         return float(found.sum() / answers.size)
 
 
@@ -169,8 +173,8 @@ class Stopwatch:
         return wall, min(cpu / wall, 1.0)
 
 
-def timed_calls(call, count, limit_s=float("inf")):
-    """Returns seconds in all and nanoseconds of each call; stops after the limit."""
+def timed_calls(call, count, limit_s=float("inf"), least=0):
+    """Returns seconds in all and nanoseconds of each call; stops after the limit, once `least` are done."""
     laps, clock = [], time.perf_counter_ns
     gc.collect()
     gc.disable()
@@ -181,7 +185,7 @@ def timed_calls(call, count, limit_s=float("inf")):
         now = clock()
         laps.append(now - before)
         before = now
-        if now > end:
+        if now > end and i + 1 >= least:
             break
     gc.enable()
     return (before - begin) / 1e9, laps
@@ -291,15 +295,21 @@ class Bench:
     def run_queries(self, setting):
         search, answers = self.contender.searcher(self.data.queries, setting)
         count = len(self.data.queries)
-        timed_calls(search, min(WARM_UP, count))
+        limit_s = QUICK_LIMIT_S if self.quick else float("inf")
+        timed_calls(search, min(WARM_UP, count), limit_s)
         for _ in range(REPEATS):
             watch = Stopwatch()
-            seconds, laps = timed_calls(search, count)
+            seconds, laps = timed_calls(search, count, limit_s, QUICK_QUERIES)
             _, share = watch.read()
             if share >= FULL_SHARE:
                 break
-        recall = self.data.recall(answers())
-        return {"seconds": seconds, "laps": laps, "recall": recall, "cpu_share": share}
+        done = len(laps)
+        return {
+            "seconds": seconds / done * count,
+            "laps": laps,
+            "recall": self.data.recall(answers(), done),
+            "cpu_share": share,
+        }
 
     def sweep(self):
         """Returns the points of the settings that are best, or nearly, for their recall."""
@@ -403,7 +413,7 @@ def main(kinds):
     parser.add_argument("--cpu", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--library", type=pathlib.Path)
-    parser.add_argument("--quick", action="store_true", help="every other setting")
+    parser.add_argument("--quick", action="store_true", help="every other setting, each for a few seconds")
     parser.add_argument("--fresh", action="store_true", help="use no index kept on disk")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.cpu})

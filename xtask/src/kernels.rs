@@ -1,5 +1,6 @@
-//! `cargo xtask kernels`: the index's kernels where `cargo test` does not run them: NEON under emulation, and
-//! this machine's own with AddressSanitizer, which sees what a vector load reads beyond its slice.
+//! `cargo xtask kernels`: the index's kernels where `cargo test` does not run them: NEON under emulation; this
+//! machine's own with AddressSanitizer, which sees what a vector load reads beyond its slice; AVX2 under Miri, which
+//! sees every undefined behaviour (of AVX-512 it does not know the comparison into a mask).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -21,15 +22,21 @@ const ARM_PACKAGES: &str = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-use
 /// Tests of everything that has a loop of its own for an instruction set.
 const TESTS: [&str; 3] = ["kernels", "rabitq", "rotation"];
 
-/// Which of the two.
+/// What Miri runs: what holds unsafe code. The others take hours there.
+const MIRI_TESTS: &str = "kernels::tests";
+
+/// Which of them; all if none is named.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Only NEON
-    #[arg(long, conflicts_with = "sanitized")]
+    /// NEON
+    #[arg(long)]
     neon: bool,
-    /// Only this machine's kernels with AddressSanitizer
+    /// This machine's kernels with AddressSanitizer
     #[arg(long)]
     sanitized: bool,
+    /// AVX2 and portable kernels under Miri
+    #[arg(long)]
+    miri: bool,
 }
 
 /// Runs the tests and returns how many passed.
@@ -37,9 +44,11 @@ pub(crate) struct Arguments {
 /// # Errors
 /// If one fails, or a tool is missing and cannot be obtained.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
-    let neon = (!arguments.sanitized).then(neon).transpose()?;
-    let sanitized = (!arguments.neon).then(sanitized).transpose()?;
-    Ok(json!({"neon_tests": neon, "sanitized_tests": sanitized, "failed": 0}))
+    let all = !(arguments.neon || arguments.sanitized || arguments.miri);
+    let neon = (all || arguments.neon).then(neon).transpose()?;
+    let sanitized = (all || arguments.sanitized).then(sanitized).transpose()?;
+    let miri = (all || arguments.miri).then(miri).transpose()?;
+    Ok(json!({"neon_tests": neon, "sanitized_tests": sanitized, "miri_tests": miri, "failed": 0}))
 }
 
 fn neon() -> anyhow::Result<u64> {
@@ -80,6 +89,32 @@ fn sanitized() -> anyhow::Result<u64> {
         .current_dir(workspace::root())
         .env("CARGO_TARGET_DIR", target_folder()?.join("sanitized"))
         .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env_remove("RUSTUP_TOOLCHAIN");
+    passed(command)
+}
+
+fn miri() -> anyhow::Result<u64> {
+    setup::nightly()?;
+    let mut component = Command::new("rustup");
+    component.args([
+        "component",
+        "add",
+        "--toolchain",
+        "nightly",
+        "miri",
+        "rust-src",
+    ]);
+    process::run(component, INSTALL_LIMIT)?;
+    report::line("AVX2 and portable kernels under Miri");
+    let mut command = Command::new("rustup");
+    command
+        .args(["run", "nightly", "cargo", "miri", "test"])
+        .args(["--package", "likeness-index", "--lib", "--", MIRI_TESTS])
+        .current_dir(workspace::root())
+        .env("CARGO_TARGET_DIR", target_folder()?.join("miri"))
+        .env("RUSTFLAGS", "-Ctarget-feature=+avx2,+popcnt")
+        // Property tests ask for the time, and keep what fails in a file.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env_remove("RUSTUP_TOOLCHAIN");
     passed(command)
 }

@@ -65,7 +65,7 @@ enum Command {
     Browser,
     /// Measure likeness side by side with its peers
     Bench(bench::Arguments),
-    /// Test the index's kernels under emulation and with a sanitizer
+    /// Test the index's kernels under emulation, with a sanitizer, and under Miri
     Kernels(kernels::Arguments),
     /// Fit the built-in scorer again, from the sample sets
     Scorer(scorer::Arguments),

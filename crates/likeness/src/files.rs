@@ -45,6 +45,31 @@ pub(crate) fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<FoundFile>> {
     Ok(found.into_iter().collect())
 }
 
+/// Returns the files in `folders`, named `FOLDER/PATH` and in the order of these names, which does not
+/// depend on where the folders lie.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn find_named(folders: &[PathBuf]) -> anyhow::Result<Vec<FoundFile>> {
+    let mut found = BTreeSet::new();
+    for folder in folders {
+        let files = find(std::slice::from_ref(folder))?;
+        let whole = std::fs::canonicalize(folder)
+            .with_context(|| format!("cannot read `{}`", folder.display()))?;
+        let named = if whole.is_dir() {
+            Some(&*whole)
+        } else {
+            whole.parent()
+        };
+        let name = named.and_then(Path::file_name).unwrap_or_default();
+        found.extend(files.into_iter().map(|file| FoundFile {
+            relative: format!("{}/{}", name.to_string_lossy(), file.relative),
+            path: file.path,
+        }));
+    }
+    Ok(found.into_iter().collect())
+}
+
 fn walk(folder: &Path, prefix: &str, found: &mut BTreeSet<FoundFile>) -> anyhow::Result<()> {
     // Folders to come are kept here rather than on the stack: depth is the user's.
     let mut folders = vec![(folder.to_owned(), prefix.to_owned())];

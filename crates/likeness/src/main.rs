@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod corpus;
 mod error;
+mod families;
 mod files;
 mod instance;
 mod intake;

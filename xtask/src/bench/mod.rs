@@ -7,6 +7,7 @@ mod contenders;
 mod front;
 mod index;
 mod machine;
+mod near_duplicates;
 mod page;
 mod plot;
 mod python;
@@ -27,6 +28,8 @@ pub(crate) struct Arguments {
 enum Subject {
     /// The index against hnswlib, usearch, faiss and ScaNN: one thread, one vector a call
     Index(index::Arguments),
+    /// Copies and hard negatives, against PDQ, the plain cosine and imagededup's hashes on the same files
+    NearDuplicates(near_duplicates::Arguments),
 }
 
 /// Measures and returns the figures.
@@ -36,5 +39,6 @@ enum Subject {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     match &arguments.subject {
         Subject::Index(arguments) => index::run(arguments),
+        Subject::NearDuplicates(arguments) => near_duplicates::run(arguments),
     }
 }

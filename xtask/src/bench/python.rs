@@ -12,6 +12,8 @@ use crate::workspace;
 
 /// hnswlib is compiled when it is installed.
 const INSTALL_LIMIT: Duration = Duration::from_secs(20 * 60);
+/// First line of requirements that are all that is to be installed.
+const WITHOUT_DEPENDENCIES: &str = "# without dependencies";
 
 /// Returns where the drivers are.
 pub(crate) fn drivers() -> PathBuf {
@@ -59,17 +61,24 @@ fn provide(environment: &str) -> anyhow::Result<PathBuf> {
     let mut make = Command::new("python3");
     make.args(["-m", "venv", "--clear"]).arg(&folder);
     process::run(make, INSTALL_LIMIT)?;
-    install(&python, &requirements)?;
+    install(
+        &python,
+        &requirements,
+        wanted.starts_with(WITHOUT_DEPENDENCIES),
+    )?;
     std::fs::write(&marker, wanted).with_context(|| format!("writing {}", marker.display()))?;
     Ok(python)
 }
 
-fn install(python: &Path, requirements: &Path) -> anyhow::Result<()> {
+fn install(python: &Path, requirements: &Path, as_listed: bool) -> anyhow::Result<()> {
     let mut install = Command::new(python);
     install
         .args(["-m", "pip", "install", "--quiet"])
         .args(["--disable-pip-version-check", "--requirement"])
         .arg(requirements);
+    if as_listed {
+        install.arg("--no-deps");
+    }
     process::run(install, INSTALL_LIMIT)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::highest::HighestScores;
 use super::interval::Share;
 
 /// A pair, its truth and its score.
@@ -70,30 +71,46 @@ pub fn recall_per_edit(pairs: &[ScoredPair], threshold: f32) -> Vec<EditRecall> 
     edits.into_iter().map(recall).collect()
 }
 
-/// Returns, for each target, the least threshold that at most `floor(target · n)` of the `n` different
-/// pairs reach, and what it gives. Scores lie in 0 to 1.
+/// Returns, for each target that `others` are enough to measure, the least threshold that at most
+/// `floor(target · n)` of the `n` different pairs reach, and what it gives. Scores lie in 0 to 1.
+///
+/// A rate of 1e-8 takes 10⁸ pairs to be seen: targets above 0 that allow less than one pair are left out, and
+/// so are those that allow more pairs than were kept.
 pub fn operating_points(
     copies: &[f32],
-    others: &[f32],
+    others: &HighestScores,
     fpr_targets: &[f64],
 ) -> Vec<OperatingPoint> {
-    let mut descending = others.to_vec();
-    descending.sort_unstable_by(|a, b| b.total_cmp(a));
+    let descending = others.descending();
+    let is_whole = descending.len() as u64 == others.total();
     let point = |&fpr_target: &f64| {
-        let n_allowed = (fpr_target * descending.len() as f64).floor() as usize;
+        let num_allowed = fpr_target * others.total() as f64;
+        if fpr_target > 0.0 && num_allowed < 1.0 {
+            return None;
+        }
+        let num_allowed = num_allowed.floor() as usize;
+        if num_allowed >= descending.len() && !is_whole {
+            return None;
+        }
         // With all allowed, or none to keep away, any score will do.
         let threshold = descending
-            .get(n_allowed)
+            .get(num_allowed)
             .map_or(0.0, |score| score.next_up());
         let threshold = (threshold <= 1.0).then_some(threshold);
-        OperatingPoint {
+        Some(OperatingPoint {
             fpr_target,
             threshold,
-            false_positives: reaching(others, threshold),
+            false_positives: threshold.map_or(
+                Share {
+                    count: 0,
+                    total: others.total(),
+                },
+                |threshold| others.reaching(threshold),
+            ),
             true_positives: reaching(copies, threshold),
-        }
+        })
     };
-    fpr_targets.iter().map(point).collect()
+    fpr_targets.iter().filter_map(point).collect()
 }
 
 /// Returns the `n` worst mistakes of each kind at `threshold`; equal scores in the order of names.
@@ -163,7 +180,8 @@ mod tests {
     fn operating_points_allow_what_is_wanted_and_no_more() {
         let others: Vec<f32> = (0..100).map(|idx| idx as f32 / 1_000.0).collect();
         let copies = [0.05, 0.097, 0.0985, 0.5];
-        let points = operating_points(&copies, &others, &[0.0, 0.02, 1.0]);
+        let others: HighestScores = others.into_iter().collect();
+        let points = operating_points(&copies, &others, &[0.0, 1e-6, 0.02, 1.0]);
         assert_eq!(
             points
                 .iter()
@@ -183,7 +201,7 @@ mod tests {
 
     #[test]
     fn no_threshold_keeps_certain_strangers_away() {
-        let points = operating_points(&[1.0], &[1.0, 0.2], &[0.0]);
+        let points = operating_points(&[1.0], &[1.0, 0.2].into_iter().collect(), &[0.0]);
         assert_eq!(points[0].threshold, None);
         assert_eq!(points[0].true_positives, Share { count: 0, total: 1 });
     }
@@ -216,8 +234,11 @@ mod tests {
             others in prop::collection::vec(0u8..50, 0..200), target in 0.0f64..1.0
         ) {
             let others: Vec<f32> = others.into_iter().map(|score| f32::from(score) / 50.0).collect();
-            let point = operating_points(&[], &others, &[target]).remove(0);
             let allowed = (target * others.len() as f64).floor() as u64;
+            let Some(point) = operating_points(&[], &others.iter().copied().collect(), &[target]).pop() else {
+                prop_assert!(target > 0.0 && allowed == 0);
+                return Ok(());
+            };
             prop_assert!(point.false_positives.count <= allowed);
             let threshold = point.threshold.expect("scores below 1 leave room");
             if threshold > 0.0 {

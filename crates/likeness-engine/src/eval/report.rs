@@ -6,8 +6,53 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::clusters::ClusterQuality;
+use super::contenders::SideBySide;
 use super::interval::Share;
 use super::pairs::{EditRecall, Mistakes, OperatingPoint, ScoredPair};
+
+/// Different pictures over one template, or of one scene.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NegativesOfKind {
+    /// What they have in common.
+    pub kind: String,
+    /// Pictures.
+    pub pictures: u64,
+    /// Pairs within a family that reach the threshold, of all.
+    pub pairs: Share,
+    /// Pictures that ended in a cluster of another one.
+    pub merged: Share,
+}
+
+/// Hard negatives of all kinds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HardNegatives {
+    /// In the order of the report.
+    pub kinds: Vec<NegativesOfKind>,
+    /// Pairs of all kinds.
+    pub pairs: Share,
+    /// Pictures of all kinds.
+    pub merged: Share,
+}
+
+impl HardNegatives {
+    /// Adds the kinds up.
+    pub fn of(kinds: Vec<NegativesOfKind>) -> Self {
+        let sum = |share: fn(&NegativesOfKind) -> Share| {
+            kinds
+                .iter()
+                .map(share)
+                .fold(Share::default(), |a, b| Share {
+                    count: a.count + b.count,
+                    total: a.total + b.total,
+                })
+        };
+        Self {
+            pairs: sum(|kind| kind.pairs),
+            merged: sum(|kind| kind.merged),
+            kinds,
+        }
+    }
+}
 
 /// An evaluation of near-duplicates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +79,10 @@ pub struct NearDuplicateReport {
     pub operating_points: Vec<OperatingPoint>,
     /// The clusters that came out; `None` if only pairs were scored.
     pub clusters: Option<ClusterQuality>,
+    /// Different pictures that are hard to tell apart; `None` if none were made.
+    pub hard_negatives: Option<HardNegatives>,
+    /// Other ways to compare the same pictures; `None` if only the scorer was asked.
+    pub side_by_side: Option<SideBySide>,
     /// The pairs to look at.
     pub mistakes: Mistakes,
 }
@@ -100,6 +149,12 @@ impl fmt::Display for NearDuplicateReport {
         if let Some(clusters) = &self.clusters {
             write_clusters(f, clusters)?;
         }
+        if let Some(negatives) = &self.hard_negatives {
+            write_negatives(f, negatives)?;
+        }
+        if let Some(side_by_side) = &self.side_by_side {
+            write!(f, "{side_by_side}")?;
+        }
         write_mistakes(
             f,
             "copies missed, lowest score first",
@@ -147,6 +202,22 @@ fn write_clusters(f: &mut fmt::Formatter<'_>, clusters: &ClusterQuality) -> fmt:
     Ok(())
 }
 
+fn write_negatives(f: &mut fmt::Formatter<'_>, negatives: &HardNegatives) -> fmt::Result {
+    writeln!(
+        f,
+        "\nhard negatives joined (pairs of one family that reach the threshold)"
+    )?;
+    for kind in &negatives.kinds {
+        writeln!(f, "  {:<10}  {}", kind.kind, percent(&kind.pairs))?;
+    }
+    writeln!(f, "  {:<10}  {}", "all", percent(&negatives.pairs))?;
+    writeln!(
+        f,
+        "  pictures that ended in a cluster of another one: {}",
+        percent(&negatives.merged)
+    )
+}
+
 fn write_mistakes(f: &mut fmt::Formatter<'_>, title: &str, pairs: &[ScoredPair]) -> fmt::Result {
     if pairs.is_empty() {
         return Ok(());
@@ -179,7 +250,7 @@ pub(super) fn percent(share: &Share) -> String {
 }
 
 /// For shares far below one percent.
-fn rate(share: &Share) -> String {
+pub(super) fn rate(share: &Share) -> String {
     let Some(value) = share.value() else {
         return "none to join".to_owned();
     };
@@ -219,8 +290,19 @@ mod tests {
             recall: Share { count: 2, total: 3 },
             false_positives: Share { count: 1, total: 1 },
             edits: recall_per_edit(&pairs, 0.5),
-            operating_points: operating_points(&[0.9, 0.25, 1.0], &[0.75], &[1e-6]),
+            operating_points: operating_points(
+                &[0.9, 0.25, 1.0],
+                &[0.75].into_iter().collect(),
+                &[0.0],
+            ),
             clusters: Some(cluster_quality([(1, 1), (1, 1), (2, 1), (2, 2)])),
+            hard_negatives: Some(HardNegatives::of(vec![NegativesOfKind {
+                kind: "card".to_owned(),
+                pictures: 3,
+                pairs: Share { count: 1, total: 3 },
+                merged: Share { count: 0, total: 3 },
+            }])),
+            side_by_side: None,
             mistakes: hardest_mistakes(&pairs, 0.5, 5),
         }
     }
@@ -239,12 +321,17 @@ crop40   50.00    9.45 –  90.55      2      0.5750
 gray    100.00   20.65 – 100.00      1      1.0000
 
 strangers allowed  threshold  copies found  strangers joined
-             1e-6     0.7500       66.67 %  0.0e0 (at most 7.9e-1), 0 of 1
+              0e0     0.7500       66.67 %  0.0e0 (at most 7.9e-1), 0 of 1
 
 4 images in 2 clusters, truly 2; the largest has 2
            precision  recall      F1
 pairs         0.5000  0.3333  0.4000
 B-cubed       0.7500  0.6667  0.7059
+
+hard negatives joined (pairs of one family that reach the threshold)
+  card        33.33 % (6.15 – 79.23), 1 of 3
+  all         33.33 % (6.15 – 79.23), 1 of 3
+  pictures that ended in a cluster of another one: 0.00 % (0.00 – 56.15), 0 of 3
 
 copies missed, lowest score first
 0.2500  b  lake.jpg  crop40
@@ -263,6 +350,7 @@ strangers joined, highest score first
             edits: vec![],
             operating_points: vec![],
             clusters: None,
+            hard_negatives: None,
             mistakes: Mistakes::default(),
             ..report()
         };

@@ -62,6 +62,9 @@ fn arranged(kernels: Kernels, from: BlockLayout, blocks: &[Line]) -> (BlockLayou
 
 /// Cases of a property: an interpreter (Miri) takes seconds for what a processor does in microseconds.
 const CASES: u32 = if cfg!(miri) { 2 } else { 64 };
+/// Most steps of 32 dimensions, and most vectors of a list.
+const MAX_STEPS: usize = if cfg!(miri) { 3 } else { 40 };
+const MAX_LIST: usize = if cfg!(miri) { 40 } else { 100 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(CASES))]
@@ -120,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn all_variants_scan_to_the_same_hits(seed: u64, dims in 1usize..40, len in 0usize..100, limit in -3f32..3.) {
+    fn all_variants_scan_to_the_same_hits(seed: u64, dims in 1usize..MAX_STEPS, len in 0usize..MAX_LIST, limit in -3f32..3.) {
         let layout = BlockLayout::new(dims * 32, Kernels::Portable);
         let blocks = blocks(layout, len.div_ceil(BLOCK), seed);
         let rotated: Vec<f32> = (0..dims * 32).map(|idx| ((seed % 1_000) as f32 + idx as f32 * 1.7).sin()).collect();
@@ -153,7 +156,7 @@ proptest! {
 
 #[test]
 fn sums_of_many_dimensions_fit_16_bits() {
-    let dim = 4_096;
+    let dim = if cfg!(miri) { 256 } else { 4_096 };
     let layout = BlockLayout::new(dim, Kernels::Portable);
     let mut blocks = vec![Line::default(); layout.num_lines()];
     for line in &mut blocks[..layout.num_code_lines()] {

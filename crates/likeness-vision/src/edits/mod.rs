@@ -32,9 +32,12 @@
 
 mod draw;
 mod geometry;
+mod negatives;
 mod scene;
 mod text;
 mod tone;
+
+pub use negatives::Negative;
 
 use crate::pixels::{Filter, RgbImage};
 use crate::random::Random;

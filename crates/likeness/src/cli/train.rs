@@ -1,10 +1,9 @@
 //! `likeness train`: a scorer fitted to pictures of the user's.
 
-mod families;
 mod pairs;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -14,13 +13,13 @@ use likeness_vision::DecodeLimits;
 use likeness_vision::edits::{EditList, WORKING_SIDE};
 use serde::Serialize;
 
-use self::families::Families;
 use self::pairs::{Gallery, HardPair, Original, Picture, StrangerCounts};
 use super::Context;
 use super::eval::ListName;
 use crate::corpus::{self, Corpus};
 use crate::error::Refusal;
-use crate::files::{self, FoundFile};
+use crate::families::Families;
+use crate::files::find_named;
 use crate::output::{Table, count, moment, note};
 use crate::wire;
 
@@ -213,7 +212,7 @@ impl Sources {
             Some(file) => Families::read(file)?,
             None => Families::default(),
         };
-        let (mut photos, mut stickers) = (find(&args.photos)?, find(&args.stickers)?);
+        let (mut photos, mut stickers) = (find_named(&args.photos)?, find_named(&args.stickers)?);
         let found = photos.iter().chain(&stickers);
         let names: Vec<String> = found.map(|file| file.relative.clone()).collect();
         check_globs(&families, &names, args.limit.is_some())?;
@@ -274,28 +273,6 @@ impl Sources {
         let list = EditList::from(args.list).name();
         data + &format!("; copies by the {list} list; model {model}")
     }
-}
-
-/// Returns the files in `folders`, named `FOLDER/PATH` and in the order of these names, which does not
-/// depend on where the folders lie.
-fn find(folders: &[PathBuf]) -> anyhow::Result<Vec<FoundFile>> {
-    let mut found = BTreeSet::new();
-    for folder in folders {
-        let files = files::find(std::slice::from_ref(folder))?;
-        let whole = std::fs::canonicalize(folder)
-            .with_context(|| format!("cannot read `{}`", folder.display()))?;
-        let named = if whole.is_dir() {
-            Some(&*whole)
-        } else {
-            whole.parent()
-        };
-        let name = named.and_then(Path::file_name).unwrap_or_default();
-        found.extend(files.into_iter().map(|file| FoundFile {
-            relative: format!("{}/{}", name.to_string_lossy(), file.relative),
-            path: file.path,
-        }));
-    }
-    Ok(found.into_iter().collect())
 }
 
 /// A glob that matches nothing is a mistake, unless not all pictures are there.

@@ -1,34 +1,43 @@
 //! `likeness eval near-duplicates`: copies of photos through the whole pipeline.
 
+mod contenders;
+mod lab;
+mod pairs;
+
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use likeness_core::ImageId;
-use likeness_engine::dedup::scorer::Scorer;
-use likeness_engine::dedup::{NewImage, Signer};
 use likeness_engine::eval::{
-    NearDuplicateReport, ScoredPair, Share, cluster_quality, hardest_mistakes, operating_points,
+    NearDuplicateReport, Share, SideBySide, cluster_quality, hardest_mistakes, operating_points,
     recall_per_edit,
 };
-use likeness_vision::edits::EditList;
-use tokio::runtime::Handle;
+use likeness_vision::DecodeLimits;
+use likeness_vision::edits::{EditList, WORKING_SIDE};
+use serde::Serialize;
 
+use self::contenders::{Contender, Hashes};
+use self::lab::{Lab, Picture, lab_id};
+use self::pairs::Gallery;
 use super::ListName;
 use crate::cli::Context;
 use crate::config::Overrides;
-use crate::corpus::{self, Corpus, Signed, Variant};
-use crate::files::Unusable;
-use crate::intake::{Source, take_in};
+use crate::corpus::{self, Corpus};
+use crate::families::Families;
+use crate::files::find_named;
+use crate::intake::take_in;
 use crate::output::note;
 use crate::progress::Progress;
 use crate::session::Session;
 use crate::wire;
 
-/// False-positive rates that the report gives operating points for.
-const FPR_TARGETS: [f64; 4] = [0.0, 1e-6, 1e-5, 1e-4];
+/// False-positive rates that the report gives operating points for, if there are pairs enough to measure them.
+const FPR_TARGETS: [f64; 6] = [0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4];
+
+/// The rate that edits are compared at side by side.
+const COMPARED_AT: f64 = 1e-6;
 
 /// Mistakes of each kind that the report lists.
 const MISTAKES: usize = 10;
@@ -36,13 +45,19 @@ const MISTAKES: usize = 10;
 /// Arguments of `likeness eval near-duplicates`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Photos should all be of different things: pairs of different files count as strangers. Copies are
-made in memory by a published list of edits; equal seeds make equal copies. Everything goes through
-the real pipeline in a temporary store, which is removed at the end.
+Photos should all be of different things: pairs of different files count as strangers, unless
+`--families` says otherwise. Copies are made in memory by a published list of edits; equal seeds make
+equal copies. Everything goes through the real pipeline in a temporary store, which is removed at the
+end.
+
+Beside the scorer, the report has the plain cosine, PDQ, and whatever else made hashes of the same
+files: `--write DIR` writes these and stops; `--hashes FILE` reads JSON of the form
+{\"name\": …, \"bits\": 64, \"recommended\": 10, \"hashes\": {\"picture-0\": \"<hex>\", …}}.
 
 Examples:
   likeness eval near-duplicates --photos ~/Pictures/2025 --limit 300
-  likeness eval near-duplicates --photos a --photos b --list extreme --json > extreme.json")]
+  likeness eval near-duplicates --photos a --photos b --list extreme --json > extreme.json
+  likeness eval near-duplicates --photos a --negatives --same-scene bursts --families families.toml")]
 pub(crate) struct NearDuplicatesArgs {
     /// Folder of photos; may be given several times
     #[arg(long, required = true, value_name = "DIR")]
@@ -56,6 +71,21 @@ pub(crate) struct NearDuplicatesArgs {
     /// Most photos to use
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Pictures to leave out, and families whose pairs count as neither; see `likeness train scorer`
+    #[arg(long, value_name = "FILE")]
+    families: Option<PathBuf>,
+    /// Add drawn hard negatives: cards, pages, chats, charts over one template each, flat pictures
+    #[arg(long)]
+    negatives: bool,
+    /// Folder of photos that show one scene from several sides, as further hard negatives
+    #[arg(long, value_name = "DIR")]
+    same_scene: Option<PathBuf>,
+    /// Hashes that another program made of the same files; may be given several times
+    #[arg(long, value_name = "FILE")]
+    hashes: Vec<PathBuf>,
+    /// Write all pictures to this folder, and stop
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
     /// Scorer to evaluate, a file of `likeness train scorer` [default: the configured one]
     #[arg(long, value_name = "FILE")]
     scorer: Option<PathBuf>,
@@ -76,39 +106,179 @@ impl NearDuplicatesArgs {
     }
 }
 
+/// What `--write` says.
+#[derive(Debug, Serialize)]
+struct Written {
+    folder: String,
+    pictures: usize,
+}
+
+/// What is evaluated.
+struct Subject {
+    corpus: Corpus,
+    scenes: Option<Corpus>,
+    families: Families,
+}
+
+impl Subject {
+    /// Finds the photos. Blocks.
+    fn open(args: &NearDuplicatesArgs, limits: &DecodeLimits) -> anyhow::Result<Self> {
+        let families = match &args.families {
+            Some(file) => Families::read(file)?,
+            None => Families::default(),
+        };
+        let open = |folders: &[PathBuf], limit| {
+            let mut files = find_named(folders)?;
+            files.retain(|file| !families.leaves_out(&file.relative));
+            Corpus::of_files(files, limit, limits.clone(), WORKING_SIDE)
+        };
+        let scenes = args.same_scene.as_ref();
+        Ok(Self {
+            corpus: open(&args.photos, args.limit)?,
+            scenes: scenes
+                .map(|folder| open(std::slice::from_ref(folder), None))
+                .transpose()?,
+            families,
+        })
+    }
+}
+
 pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::Result<()> {
-    let list = EditList::from(args.list);
+    let args = Arc::new(args);
     let limits = context.config.decode_limits();
-    let corpus =
-        tokio::task::spawn_blocking(move || Corpus::open(&args.photos, args.limit, limits));
-    let corpus = Arc::new(corpus.await??);
+    let opening = {
+        let (args, limits) = (Arc::clone(&args), limits.clone());
+        tokio::task::spawn_blocking(move || Subject::open(&args, &limits))
+    };
+    let Subject {
+        corpus,
+        scenes,
+        families,
+    } = opening.await??;
+    let list = EditList::from(args.list);
+    let num_scenes = scenes.as_ref().map_or(0, Corpus::len);
+    let pictures = Picture::all(&corpus, list, args.negatives, num_scenes);
+    let hashes = args
+        .hashes
+        .iter()
+        .map(|file| Hashes::read(file, pictures.len()))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    note(format_args!(
+        "{} photos, {} pictures with their copies{}",
+        corpus.len(),
+        pictures.len(),
+        if args.negatives || num_scenes > 0 {
+            " and hard negatives"
+        } else {
+            ""
+        }
+    ));
     let models = wire::load_models(&context).await?;
     let spec = models.spec().clone();
+    let signer = corpus::signer(&models, &limits);
+    let lab = Arc::new(Lab::new(Arc::new(corpus), scenes, signer, args.seed));
+    if let Some(folder) = &args.write {
+        return write(&lab, pictures, folder, &context).await;
+    }
+    let heads = through_the_pipeline(&lab, &pictures, models, &context).await?;
+
+    let signed = lab.take_signed(pictures.len())?;
+    let gallery = Gallery::new(&lab, &pictures, &signed, &families);
     let scorer = wire::load_scorer(&context.config.dedup.scorer)?;
     let threshold = context.config.dedup_config().threshold;
     let threshold = threshold.unwrap_or_else(|| scorer.threshold());
-    let variants = corpus.variants(list);
-    note(format_args!(
-        "{} photos, {} pictures with their copies",
-        corpus.len(),
-        variants.len()
-    ));
-
-    let source = Arc::new(Lab {
-        signer: corpus::signer(&models, &context.config.decode_limits()),
-        runtime: Handle::current(),
-        corpus: Arc::clone(&corpus),
-        seed: args.seed,
-        signed: Mutex::default(),
+    let own = Contender::Scorer(&scorer, threshold);
+    let pairs = gallery.score(&own);
+    let scores: Vec<f32> = pairs.copies.iter().map(|pair| pair.score).collect();
+    let mut found = Share::default();
+    for score in &scores {
+        found.add(*score >= threshold);
+    }
+    let notable: Vec<_> = pairs.copies.iter().chain(&pairs.joined).cloned().collect();
+    let clusters = pictures.iter().enumerate().filter_map(|(idx, picture)| {
+        let head = heads.get(&lab_id(idx))?;
+        // A hard negative belongs to nothing but itself.
+        let truth = picture
+            .variant()
+            .map_or(Err(idx), |variant| Ok(variant.photo));
+        Some((head.as_str(), truth))
     });
+    let others = [Contender::Cosine, Contender::Pdq]
+        .into_iter()
+        .chain(hashes.into_iter().map(Contender::Hashes));
+    let contenders = std::iter::once(own)
+        .chain(others)
+        .map(|contender| gallery.report(&contender, &FPR_TARGETS))
+        .collect();
+    let own = Contender::Scorer(&scorer, threshold);
+    let is_member = |idx: usize| {
+        heads
+            .get(&lab_id(idx))
+            .is_some_and(|head| *head != lab_id(idx))
+    };
+    let report = NearDuplicateReport {
+        edit_list: list.name().to_owned(),
+        seed: args.seed,
+        model: format!("{} {}", spec.model, spec.version),
+        scorer: scorer.id(),
+        threshold,
+        pictures: lab.corpus.len() as u64,
+        recall: found,
+        false_positives: pairs.strangers.reaching(threshold),
+        edits: recall_per_edit(&pairs.copies, threshold),
+        operating_points: operating_points(&scores, &pairs.strangers, &FPR_TARGETS),
+        clusters: Some(cluster_quality(clusters)),
+        hard_negatives: gallery.hard_negatives(&own, &families, is_member),
+        side_by_side: Some(SideBySide {
+            contenders,
+            fpr_target: measurable(pairs.strangers.total()),
+        }),
+        mistakes: hardest_mistakes(&notable, threshold, MISTAKES),
+    };
+    context.output.show(&report, ToString::to_string)
+}
+
+/// The rate to compare at: a millionth, or none at all if there are too few pairs to see one.
+fn measurable(num_strangers: u64) -> f64 {
+    if COMPARED_AT * num_strangers as f64 >= 1.0 {
+        COMPARED_AT
+    } else {
+        0.0
+    }
+}
+
+async fn write(
+    lab: &Arc<Lab>,
+    pictures: Vec<Picture>,
+    folder: &Path,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let written = Written {
+        folder: folder.display().to_string(),
+        pictures: pictures.len(),
+    };
+    let (lab, target) = (Arc::clone(lab), folder.to_owned());
+    tokio::task::spawn_blocking(move || lab.write_all(&pictures, &target)).await??;
+    context.output.show(&written, |written| {
+        format!("{} pictures in {}", written.pictures, written.folder)
+    })
+}
+
+/// Brings all pictures into a new store, and returns the head of each by its id.
+async fn through_the_pipeline(
+    lab: &Arc<Lab>,
+    pictures: &[Picture],
+    models: Arc<likeness_vision::runtime::queue::ModelPool>,
+    context: &Context,
+) -> anyhow::Result<HashMap<String, String>> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let session = Session::Local(wire::open_at(&context, folder.path(), models).await?);
+    let session = Session::Local(wire::open_at(context, folder.path(), models).await?);
     let mut heads = HashMap::new();
-    let progress = Progress::start("pictures", variants.len() as u64);
-    let items = variants.iter().copied().enumerate().collect();
+    let progress = Progress::start("pictures", pictures.len() as u64);
+    let items = pictures.iter().copied().enumerate().collect();
     let taken = take_in(
         &session,
-        Arc::clone(&source),
+        Arc::clone(lab),
         items,
         &progress,
         &context.stop,
@@ -129,140 +299,5 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
     if let Some(skipped) = tally.skipped.first() {
         anyhow::bail!("`{}` could not be used: {}", skipped.name, skipped.reason);
     }
-
-    let signed = source.take_signed(variants.len())?;
-    let pairs = Pairs::of(&corpus, &variants, &signed, &scorer, threshold);
-    let clusters = variants.iter().enumerate().filter_map(|(idx, variant)| {
-        let head = heads.get(&lab_id(idx))?;
-        Some((head.as_str(), variant.photo))
-    });
-    let report = NearDuplicateReport {
-        edit_list: list.name().to_owned(),
-        seed: args.seed,
-        model: format!("{} {}", spec.model, spec.version),
-        scorer: scorer.id(),
-        threshold,
-        pictures: corpus.len() as u64,
-        recall: share_reaching(&pairs.copy_scores, threshold),
-        false_positives: share_reaching(&pairs.stranger_scores, threshold),
-        edits: recall_per_edit(&pairs.notable, threshold),
-        operating_points: operating_points(
-            &pairs.copy_scores,
-            &pairs.stranger_scores,
-            &FPR_TARGETS,
-        ),
-        clusters: Some(cluster_quality(clusters)),
-        mistakes: hardest_mistakes(&pairs.notable, threshold, MISTAKES),
-    };
-    context.output.show(&report, ToString::to_string)
-}
-
-/// Makes variants, and signs each on its way into the pipeline.
-struct Lab {
-    corpus: Arc<Corpus>,
-    signer: Signer,
-    runtime: Handle,
-    seed: u64,
-    signed: Mutex<HashMap<usize, Signed>>,
-}
-
-impl Source for Lab {
-    type Item = (usize, Variant);
-
-    fn name(&self, (_, variant): &Self::Item) -> String {
-        let photo = self.corpus.name(variant.photo);
-        format!("{photo} ({})", variant.edit_name().unwrap_or("as it is"))
-    }
-
-    fn load(&self, &(idx, variant): &Self::Item) -> Result<NewImage, Unusable> {
-        let unusable = |error: anyhow::Error| Unusable::Unreadable(format!("{error:#}"));
-        let bytes = self.corpus.bytes(variant, self.seed).map_err(unusable)?;
-        let signing = corpus::sign(&self.signer, bytes.clone());
-        // Called on a thread that may block.
-        let signed = self.runtime.block_on(signing).map_err(unusable)?;
-        let mut all = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(idx, signed);
-        Ok(NewImage {
-            id: ImageId::new(lab_id(idx)).ok(),
-            name: Some(self.name(&(idx, variant))),
-            bytes,
-        })
-    }
-}
-
-impl Lab {
-    /// Returns the signatures by number.
-    fn take_signed(&self, count: usize) -> anyhow::Result<Vec<Signed>> {
-        let mut all = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..count)
-            .map(|idx| all.remove(&idx).context("a picture was not signed"))
-            .collect()
-    }
-}
-
-fn lab_id(idx: usize) -> String {
-    format!("picture-{idx}")
-}
-
-fn share_reaching(scores: &[f32], threshold: f32) -> Share {
-    let mut share = Share::default();
-    for score in scores {
-        share.add(*score >= threshold);
-    }
-    share
-}
-
-/// Scores of all pairs of a photo with copies of it and of others.
-#[derive(Debug, Default)]
-struct Pairs {
-    copy_scores: Vec<f32>,
-    stranger_scores: Vec<f32>,
-    /// All copies, and the strangers that reach the threshold: those are few, all would not fit.
-    notable: Vec<ScoredPair>,
-}
-
-impl Pairs {
-    fn of(
-        corpus: &Corpus,
-        variants: &[Variant],
-        signed: &[Signed],
-        scorer: &Scorer,
-        threshold: f32,
-    ) -> Self {
-        let name = |variant: &Variant| match variant.edit_name() {
-            None => corpus.name(variant.photo).to_owned(),
-            Some(edit) => format!("{} {edit}", corpus.name(variant.photo)),
-        };
-        let mut pairs = Self::default();
-        let originals = || {
-            variants
-                .iter()
-                .zip(signed)
-                .filter(|(variant, _)| variant.edit.is_none())
-        };
-        for (original, original_signed) in originals() {
-            for (variant, variant_signed) in variants.iter().zip(signed) {
-                let is_own = variant.photo == original.photo;
-                // Each pair of originals once, and none with itself.
-                if variant.edit.is_none() && variant.photo <= original.photo {
-                    continue;
-                }
-                let score = scorer.score(&original_signed.features(variant_signed));
-                if is_own {
-                    pairs.copy_scores.push(score);
-                } else {
-                    pairs.stranger_scores.push(score);
-                }
-                if is_own || score >= threshold {
-                    pairs.notable.push(ScoredPair {
-                        first: name(original),
-                        second: name(variant),
-                        edit: variant.edit_name().filter(|_| is_own).map(str::to_owned),
-                        score,
-                    });
-                }
-            }
-        }
-        pairs
-    }
+    Ok(heads)
 }

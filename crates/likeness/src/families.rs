@@ -1,4 +1,4 @@
-//! Which pictures are near-copies by design, as a file says it.
+//! Which pictures are near-copies by design, as a file says it; for training and evaluating.
 //!
 //! ```toml
 //! leave_out = ["stickers/*-1f3f[b-f]*"]            # not taken at all
@@ -28,7 +28,7 @@ struct FamiliesFile {
 
 /// Families of pictures, and pictures to leave out.
 #[derive(Debug, Default)]
-pub(super) struct Families {
+pub(crate) struct Families {
     leave_out: Vec<Pattern>,
     /// In the order of their names.
     families: Vec<Vec<Pattern>>,
@@ -39,7 +39,7 @@ impl Families {
     ///
     /// # Errors
     /// If it cannot be read, has another form, or holds what is no glob.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
         Self::from_toml(&text)
@@ -64,17 +64,17 @@ impl Families {
     }
 
     /// Returns how many families there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.families.len()
     }
 
     /// Returns whether a picture is not to be taken. Names are `FOLDER/PATH`.
-    pub(super) fn leaves_out(&self, name: &str) -> bool {
+    pub(crate) fn leaves_out(&self, name: &str) -> bool {
         self.leave_out.iter().any(|glob| is_match(glob, name))
     }
 
     /// Returns the numbers of the families that a picture is of, ascending.
-    pub(super) fn of(&self, name: &str) -> Vec<usize> {
+    pub(crate) fn of(&self, name: &str) -> Vec<usize> {
         let has = |globs: &Vec<Pattern>| globs.iter().any(|glob| is_match(glob, name));
         (0..self.families.len())
             .filter(|&family| has(&self.families[family]))
@@ -83,7 +83,7 @@ impl Families {
 
     /// Returns the globs that match none of `names`: first those that speak of one of the folders that
     /// these pictures lie in or of no folder, then those of other folders.
-    pub(super) fn unmatched(&self, names: &[String]) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn unmatched(&self, names: &[String]) -> (Vec<String>, Vec<String>) {
         let folder_of = |name: &str| name.split_once('/').map(|(folder, _)| folder.to_owned());
         let folders: std::collections::HashSet<_> =
             names.iter().filter_map(|name| folder_of(name)).collect();
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_families_of_the_samples_can_be_read() {
-        let read = Families::from_toml(include_str!("../../samples/families.toml")).unwrap();
+        let read = Families::from_toml(include_str!("samples/families.toml")).unwrap();
         assert!(read.len() > 10);
         assert!(read.leaves_out("stickers/1f44d-1f3fb.webp"));
     }
