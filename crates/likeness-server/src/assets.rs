@@ -30,6 +30,8 @@ pub(crate) enum Asset {
     Overview,
     /// Upload page.
     Upload,
+    /// Corrections by hand.
+    Correct,
 }
 
 struct Embedded {
@@ -59,6 +61,10 @@ static EMBEDDED: LazyLock<Vec<Embedded>> = LazyLock::new(|| {
             Asset::Upload,
             with_common(include_str!("../assets/upload.js")),
         ),
+        embed(
+            Asset::Correct,
+            include_str!("../assets/correct.js").to_owned(),
+        ),
     ];
     all.push(common);
     all
@@ -73,6 +79,7 @@ fn embed(asset: Asset, content: String) -> Embedded {
         Asset::Base => ("base", "js", "text/javascript; charset=utf-8"),
         Asset::Overview => ("overview", "js", "text/javascript; charset=utf-8"),
         Asset::Upload => ("upload", "js", "text/javascript; charset=utf-8"),
+        Asset::Correct => ("correct", "js", "text/javascript; charset=utf-8"),
     };
     let digest = sha2::Sha256::digest(content.as_bytes());
     let hash: String = digest[..8]

@@ -12,6 +12,7 @@ type Step = (&'static str, fn(&mut Visit) -> anyhow::Result<()>);
 pub(super) const EMPTY: &[Step] = &[
     ("an empty overview says how to begin", empty_overview),
     ("empty clusters say how to begin", empty_clusters),
+    ("no corrections yet", empty_corrections),
     (
         "the first decision brings the real overview",
         first_decision,
@@ -29,6 +30,11 @@ pub(super) const FILLED: &[Step] = &[
     ("clusters can be walked by keyboard", keyboard_gallery),
     ("a cluster shows its members and their scores", cluster),
     ("an image shows its decision and why", image),
+    (
+        "a picture is split off by hand, and the correction undone",
+        correct,
+    ),
+    ("a pair is told apart on an image's page", tell_apart),
     ("a file that is chosen gets its verdict", upload),
     ("matching without storing says so", match_only),
     (
@@ -56,6 +62,12 @@ fn empty_clusters(visit: &mut Visit) -> anyhow::Result<()> {
     visit.open("/clusters")?;
     visit.wait("document.body.innerText.includes('No clusters yet')")?;
     visit.screenshot("clusters-empty")
+}
+
+fn empty_corrections(visit: &mut Visit) -> anyhow::Result<()> {
+    visit.open("/corrections")?;
+    visit.wait("document.body.innerText.includes('Nothing was corrected so far')")?;
+    visit.screenshot("corrections-empty")
 }
 
 fn first_decision(visit: &mut Visit) -> anyhow::Result<()> {
@@ -164,6 +176,70 @@ fn image(visit: &mut Visit) -> anyhow::Result<()> {
     visit.wait("document.querySelector('.verdict').dataset.kind === 'new'")
 }
 
+/// Fills in who corrects and why.
+fn sign(visit: &mut Visit, reason: &str) -> anyhow::Result<()> {
+    visit.wait("document.getElementById('correct').hidden === false")?;
+    visit
+        .browser
+        .run("document.getElementById('correct-author').value = ''")?;
+    visit.browser.fill("#correct-author", "the browser")?;
+    visit.browser.fill("#correct-reason", reason)
+}
+
+fn correct(visit: &mut Visit) -> anyhow::Result<()> {
+    visit.open("/clusters/picture-06-original")?;
+    visit.wait("document.getElementById('correct').hidden === false")?;
+    visit.wait("document.querySelector('[data-correct=split]').disabled")?;
+    let members = "document.querySelectorAll('.members > li').length";
+    let before = visit.browser.run(&format!("return {members}"))?;
+    let before = before.as_u64().context("no number of members")?;
+    visit.browser.click("[data-pick=picture-06-edit-4]")?;
+    visit.wait("!document.querySelector('[data-correct=split]').disabled")?;
+    // Without a name nothing is sent.
+    visit
+        .browser
+        .run("document.getElementById('correct-author').value = ''")?;
+    visit.browser.click("[data-correct=split]")?;
+    visit.wait("document.getElementById('correct-status').textContent.includes('who you are')")?;
+    sign(visit, "another picture")?;
+    visit.screenshot("cluster-correcting")?;
+    visit.browser.click("[data-correct=split]")?;
+    visit.wait(&format!("{members} === {}", before - 1))?;
+
+    visit.open("/corrections")?;
+    visit.wait("document.querySelector('.corrections > li.standing')")?;
+    visit.wait("document.querySelector('.corrections').innerText.includes('another picture')")?;
+    visit.screenshot("corrections")?;
+    sign(visit, "it was the same after all")?;
+    visit
+        .browser
+        .click(".corrections > li.standing [data-correct=undo]")?;
+    visit.wait("document.querySelector('.corrections').innerText.includes('undone by')")?;
+    visit.open("/clusters/picture-06-original")?;
+    visit.wait(&format!("{members} === {before}"))
+}
+
+fn tell_apart(visit: &mut Visit) -> anyhow::Result<()> {
+    visit.open("/images/picture-05-edit-2")?;
+    sign(visit, "not this one")?;
+    visit
+        .browser
+        .click("[data-correct=never][data-other=picture-05-original]")?;
+    visit.wait("document.body.innerText.includes('Corrections by hand')")?;
+    visit.screenshot("image-corrected")?;
+    // A second one that says the opposite is refused, and the refusal says why.
+    sign(visit, "or is it?")?;
+    visit
+        .browser
+        .click("[data-correct=always][data-other=picture-05-original]")?;
+    visit.wait("document.getElementById('correct-status').textContent.includes('Refused')")?;
+    sign(visit, "back to how it was")?;
+    visit
+        .browser
+        .click(".corrections > li.standing [data-correct=undo]")?;
+    visit.wait("document.body.innerText.includes('undone by')")
+}
+
 fn upload(visit: &mut Visit) -> anyhow::Result<()> {
     visit.open("/upload")?;
     let path = visit.upload.display().to_string();
@@ -214,7 +290,12 @@ fn upload_refused(visit: &mut Visit) -> anyhow::Result<()> {
 
 fn keyboard_places(visit: &mut Visit) -> anyhow::Result<()> {
     visit.open("/")?;
-    for (letter, path) in [('c', "/clusters"), ('u', "/upload"), ('o', "/")] {
+    for (letter, path) in [
+        ('c', "/clusters"),
+        ('r', "/corrections"),
+        ('u', "/upload"),
+        ('o', "/"),
+    ] {
         visit.browser.press(&['g', letter])?;
         visit.wait(&format!(
             "location.pathname === '{path}' && document.readyState === 'complete'"
@@ -261,6 +342,7 @@ fn dark(visit: &mut Visit) -> anyhow::Result<()> {
         ("/", "overview-dark"),
         ("/clusters", "clusters-dark"),
         ("/images/picture-06-edit-4", "image-dark"),
+        ("/corrections", "corrections-dark"),
         ("/upload", "upload-dark"),
     ] {
         visit.open(path)?;
@@ -285,6 +367,7 @@ fn phone(visit: &mut Visit) -> anyhow::Result<()> {
         ("/clusters", "clusters-phone"),
         ("/clusters/picture-06-original", "cluster-phone"),
         ("/images/picture-06-edit-4", "image-phone"),
+        ("/corrections", "corrections-phone"),
         ("/upload", "upload-phone"),
     ] {
         visit.open(path)?;

@@ -11,11 +11,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::PageError;
+use super::corrections::{Subject, bar};
 use super::layout::{Nav, Page};
 use super::parts::{
-    byte_size, count, counted, given, how_to_ingest, moment, score, score_bar, thumbnail,
+    byte_size, count, counted, given, how_to_ingest, moment, pager, score, score_bar, thumbnail,
 };
 use crate::app::App;
+use crate::assets::Asset;
 use crate::query::IdPath;
 use crate::urls;
 
@@ -157,10 +159,17 @@ pub(super) async fn cluster_page(
         Err(error) => return Err(PageError::new(&app, error)),
     };
     let fail = |error: EngineError| PageError::new(&app, error);
-    let head_view = app.dedup.image(&head).await.map_err(fail)?;
+    let shown = match &cluster.shown {
+        Some(id) => ImageId::new(id.clone()).map_err(|error| fail(error.into()))?,
+        None => head,
+    };
+    let head_view = app.dedup.image(&shown).await.map_err(fail)?;
     let threshold = app.dedup.overview().await.map_err(fail)?.threshold;
     let title = format!("Cluster of {}", cluster.head);
-    let page = Page::new(&app, &title, Nav::Clusters);
+    let page = Page {
+        module: Some(Asset::Correct),
+        ..Page::new(&app, &title, Nav::Clusters)
+    };
     let content = cluster_content(&cluster, &head_view, threshold, cursor.is_some());
     Ok(page.render(&content).into_response())
 }
@@ -188,11 +197,14 @@ fn cluster_content(
         }
         div.split {
             section.head-panel aria-labelledby="head-title" {
-                a.mat href=(urls::image_page(&cluster.head)) {
-                    img src=(urls::file(&cluster.head)) alt="head of the cluster" decoding="async";
+                a.mat href=(urls::image_page(&head.id)) {
+                    img src=(urls::file(&head.id)) alt="head of the cluster" decoding="async";
                 }
-                h2 #head-title.id { (given(&cluster.head)) }
+                h2 #head-title.id { (given(&head.id)) }
                 dl.facts {
+                    @if head.id != cluster.head {
+                        div { dt { "Canonical id" } dd.id { (given(&cluster.head)) } }
+                    }
                     @if let Some(name) = &head.name { div { dt { "Name" } dd { (given(name)) } } }
                     @if let Some(signature) = &head.signature {
                         div { dt { "Size" } dd { (signature.width) " × " (signature.height) } }
@@ -203,8 +215,9 @@ fn cluster_content(
             }
             section aria-labelledby="members-title" {
                 h2 #members-title.hidden { "Members, in the order in which they joined" }
+                (bar(&Subject::Cluster(&cluster.head)))
                 ul.members.gallery {
-                    @for member in &cluster.members { (member_tile(member, &cluster.head, threshold)) }
+                    @for member in &cluster.members { (member_tile(member, &head.id, threshold)) }
                 }
                 (pager(
                     is_later_page.then(|| page_url.clone()),
@@ -219,6 +232,9 @@ fn member_tile(member: &MemberView, head: &str, threshold: f32) -> Markup {
     let is_head = member.id == head;
     html! {
         li.tile.is-head[is_head] {
+            label.pick hidden {
+                input type="checkbox" data-pick=(member.id) aria-label={ "Pick " (member.id) };
+            }
             a data-item href=(urls::image_page(&member.id)) {
                 span.plate.whole {
                     (thumbnail(&member.id, ""))
@@ -242,15 +258,4 @@ fn member_tile(member: &MemberView, head: &str, threshold: f32) -> Markup {
 /// `web_p` → `WEBP`.
 pub(super) fn format_name(format: &str) -> String {
     format.replace('_', "").to_uppercase()
-}
-
-fn pager(first: Option<String>, next: Option<String>) -> Markup {
-    html! {
-        @if first.is_some() || next.is_some() {
-            nav.pager aria-label="Pages" {
-                @if let Some(url) = first { a.button href=(url) { "First page" } }
-                @if let Some(url) = next { a.button.primary href=(url) rel="next" { "Next page" } }
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use likeness_engine::EngineError;
+use likeness_engine::dedup::CorrectionView;
 use likeness_engine::dedup::view::{
     CandidateSource, CandidateView, Decision, DecisionKind, ExplainView, ImageStatus, ImageView,
 };
@@ -9,11 +10,13 @@ use maud::{Markup, html};
 
 use super::PageError;
 use super::clusters::format_name;
+use super::corrections::{self, OF_AN_IMAGE, Subject, bar};
 use super::layout::{Nav, Page};
 use super::parts::{
     byte_size, count, counted, given, kind, moment, score, score_bar, thumbnail, verdict,
 };
 use crate::app::App;
+use crate::assets::Asset;
 use crate::query::IdPath;
 use crate::urls;
 
@@ -28,14 +31,20 @@ pub(super) async fn page(
         Err(EngineError::NotDecided(_)) => None,
         Err(error) => return Err(fail(error)),
     };
+    let made = app
+        .dedup
+        .corrections_of(&id, OF_AN_IMAGE)
+        .await
+        .map_err(fail)?;
     let page = Page {
         refresh: image.status == ImageStatus::Pending,
+        module: explain.is_some().then_some(Asset::Correct),
         ..Page::new(&app, &image.id, Nav::None)
     };
-    Ok(page.render(&content(&image, explain.as_ref())))
+    Ok(page.render(&content(&image, explain.as_ref(), &made)))
 }
 
-fn content(image: &ImageView, explain: Option<&ExplainView>) -> Markup {
+fn content(image: &ImageView, explain: Option<&ExplainView>, made: &[CorrectionView]) -> Markup {
     let is_picture = image.status != ImageStatus::Rejected;
     html! {
         div.split.wide-left {
@@ -60,7 +69,13 @@ fn content(image: &ImageView, explain: Option<&ExplainView>) -> Markup {
                 }
             }
         }
-        @if let Some(explain) = explain { (why(explain)) }
+        @if let Some(explain) = explain { (why(explain, &image.id)) }
+        @if !made.is_empty() {
+            section.why aria-labelledby="made-title" {
+                h2 #made-title { "Corrections by hand" }
+                (corrections::list(made))
+            }
+        }
     }
 }
 
@@ -151,7 +166,7 @@ fn facts(image: &ImageView) -> Markup {
     }
 }
 
-fn why(explain: &ExplainView) -> Markup {
+fn why(explain: &ExplainView, image: &str) -> Markup {
     html! {
         section.why aria-labelledby="why-title" {
             h2 #why-title { "Why" }
@@ -166,7 +181,9 @@ fn why(explain: &ExplainView) -> Markup {
             }
             @if explain.candidates.is_empty() {
                 p { "There was nothing to compare it with." }
+                (bar(&Subject::Image(image)))
             } @else {
+                (bar(&Subject::Image(image)))
                 div.scroll tabindex="0" role="region" aria-label="Candidates" {
                     table {
                         thead { tr {
@@ -178,6 +195,7 @@ fn why(explain: &ExplainView) -> Markup {
                             th.number scope="col" { "PDQ quality" }
                             th.number scope="col" title="Plain ground around both pictures; the more, the higher the cosine must be" { "Plain" }
                             th scope="col" { "Found" }
+                            th scope="col" { span.hidden { "Correct by hand" } }
                         } }
                         tbody.gallery {
                             @for candidate in &explain.candidates {
@@ -213,6 +231,10 @@ fn candidate_row(candidate: &CandidateView, threshold: f32) -> Markup {
             td.number { (candidate.pdq_quality) }
             td.number { (candidate.flat_percent) " %" }
             td.muted { (found) }
+            td.corrects {
+                button.button type="button" data-correct="always" data-other=(candidate.id) title="Always in one cluster" hidden { "Same" }
+                button.button type="button" data-correct="never" data-other=(candidate.id) title="Never in one cluster" hidden { "Different" }
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) enum Nav {
     None,
     Overview,
     Clusters,
+    Corrections,
     Upload,
 }
 
@@ -82,6 +83,7 @@ impl<'a> Page<'a> {
                 nav aria-label="Main" {
                     (self.link(Nav::Overview, "/", "Overview"))
                     (self.link(Nav::Clusters, "/clusters", "Clusters"))
+                    (self.link(Nav::Corrections, "/corrections", "Corrections"))
                     (self.link(Nav::Upload, "/upload", "Upload"))
                 }
                 form.search role="search" action="/go" method="get" {
@@ -126,13 +128,19 @@ fn theme_icon() -> Markup {
 }
 
 fn help() -> Markup {
-    let shortcuts: [(&[&str], &str); 8] = [
+    let shortcuts: [(&[&str], &str); 11] = [
         (&["/"], "Go to an image by its id"),
         (&["g", "o"], "Overview"),
         (&["g", "c"], "Clusters"),
+        (&["g", "r"], "Corrections"),
         (&["g", "u"], "Upload"),
         (&["j", "k"], "Next and previous picture"),
         (&["←", "↑", "↓", "→"], "Move over a gallery"),
+        (&["x"], "In a cluster: pick the picture"),
+        (
+            &["s", "a", "h"],
+            "Split the picked off, each alone, make it the head",
+        ),
         (&["t"], "Light or dark"),
         (&["?"], "This help"),
     ];

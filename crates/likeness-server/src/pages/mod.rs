@@ -4,6 +4,7 @@
 //! and everything can be reached by keyboard.
 
 mod clusters;
+mod corrections;
 mod error;
 mod image;
 mod layout;
@@ -33,6 +34,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/", get(overview::page))
         .route("/clusters", get(clusters::list_page))
         .route("/clusters/{head}", get(clusters::cluster_page))
+        .route("/corrections", get(corrections::page))
         .route("/images/{id}", get(image::page))
         .route("/upload", get(upload::page))
         .route("/go", get(go))

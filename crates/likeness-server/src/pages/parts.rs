@@ -72,6 +72,18 @@ pub(crate) fn given(text: &str) -> Markup {
     html! { bdi { (text) } }
 }
 
+/// Links to the first page and to the next one, as far as there are any.
+pub(crate) fn pager(first: Option<String>, next: Option<String>) -> Markup {
+    html! {
+        @if first.is_some() || next.is_some() {
+            nav.pager aria-label="Pages" {
+                @if let Some(url) = first { a.button href=(url) { "First page" } }
+                @if let Some(url) = next { a.button.primary href=(url) rel="next" { "Next page" } }
+            }
+        }
+    }
+}
+
 /// A score on a scale from 0 to 1, with a tick at the threshold.
 pub(crate) fn score_bar(value: f32, threshold: f32) -> Markup {
     let label = format!("score {}, threshold {}", score(value), score(threshold));

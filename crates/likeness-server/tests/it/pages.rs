@@ -243,3 +243,68 @@ async fn what_pages_load_is_there_and_may_be_kept_for_ever() {
         .await
         .check_error(404, "unknown_path");
 }
+
+#[tokio::test]
+async fn corrections_can_be_made_and_read_in_pages() {
+    let server = Server::start().await;
+    server.store("head", png(&picture(1))).await;
+    server.store("copy", jpeg(&picture(1))).await;
+    check_page(
+        &server.get("/corrections").await,
+        200,
+        &["Nothing was corrected so far"],
+    );
+    check_page(
+        &server.get("/clusters/head").await,
+        200,
+        &[
+            "data-pick=\"copy\"",
+            "data-cluster=\"head\"",
+            "Split off together",
+        ],
+    );
+    check_page(
+        &server.get("/images/copy").await,
+        200,
+        &[
+            "data-image=\"copy\"",
+            "data-correct=\"never\" data-other=\"head\"",
+        ],
+    );
+    let body = serde_json::json!({
+        "author": HOSTILE,
+        "reason": "another picture",
+        "command": {"kind": "rehead", "cluster": "head", "head": "copy"},
+    });
+    let answer = server
+        .post(
+            "/v1/corrections",
+            "application/json",
+            body.to_string().into(),
+        )
+        .await;
+    assert_eq!(
+        answer.json()["outcome"]["kind"],
+        "applied",
+        "{}",
+        answer.text()
+    );
+    let page = server.get("/corrections").await;
+    check_page(
+        &page,
+        200,
+        &["another picture", "made the head of", "data-sequence=\"0\""],
+    );
+    assert!(!page.text().contains("<img src=x"), "{}", page.text());
+    // The canonical id stays, and the page shows the member that was chosen.
+    check_page(
+        &server.get("/clusters/head").await,
+        200,
+        &["Canonical id", "/v1/images/copy/file"],
+    );
+    check_page(
+        &server.get("/images/copy").await,
+        200,
+        &["Corrections by hand"],
+    );
+}
