@@ -9,6 +9,7 @@
 //!
 //! ```text
 //! bytes ─ decode ─▶ RgbImage ─┬─ pdq        256-bit perceptual hash
+//!                             ├─ geometry   keypoints, and where one picture lies in another
 //!                             ├─ thumbnail  small JPEG for people
 //!                             ├─ views      parts of it that are worth a descriptor of their own
 //!                             └─ models     embeddings, by the ONNX runtime

@@ -7,12 +7,12 @@
 
 use super::descriptor::Descriptor;
 
-/// Pairs whose first words differ in more of their 64 bits are not looked at. Of strangers' pairs
-/// one in thirty or so is left.
+/// Pairs whose first words differ in more of their 64 bits are not looked at: a quarter of the bits
+/// of a match, and a little more.
 const MAX_FIRST_WORD_DISTANCE: u32 = 15;
 
 /// Largest distance of a match, of 256 bits.
-pub(super) const MAX_DISTANCE: u32 = 58;
+const MAX_DISTANCE: u32 = 58;
 
 /// A match must be nearer than this share of the distance of the second best.
 const MAX_RATIO: f32 = 0.86;
@@ -144,4 +144,37 @@ fn telling(query: usize, partners: &[(u32, usize)], places: &[(f32, f32)]) -> Op
         stored: idx,
         distance: best,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn wide_and_plain_loops_find_the_same() {
+        let mut random = Random::new(1);
+        // Few set bits, so that many are near; lengths that are no multiple of a block.
+        let mut list = |len: usize| -> Vec<Descriptor> {
+            (0..len)
+                .map(|_| {
+                    [(); 4].map(|()| random.next_u64() & random.next_u64() & random.next_u64())
+                })
+                .collect()
+        };
+        let (mut queries, stored) = (list(150), list(203));
+        queries[7] = stored[202];
+        let first_words: Vec<u64> = stored.iter().map(|words| words[0]).collect();
+        let places: Vec<(f32, f32)> = (0..203).map(|idx| (idx as f32 * 40.0, 0.0)).collect();
+
+        let found = matches(&queries, &stored, &first_words, &places);
+
+        assert!(found.contains(&Match {
+            query: 7,
+            stored: 202,
+            distance: 0
+        }));
+        let plain = matches_portable(&queries, &stored, &first_words, &places);
+        assert_eq!(found, plain);
+    }
 }

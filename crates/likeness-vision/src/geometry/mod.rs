@@ -123,7 +123,7 @@ impl GeometricMatch {
 
 /// Evidence that a pair of strangers in a million reaches, on photographs and their edited copies
 /// (docs/adr/013-geometric-check.md).
-pub const EVIDENCE_THRESHOLD: f32 = 0.75;
+pub const EVIDENCE_THRESHOLD: f32 = 3.0;
 
 /// Looks for `query` in `stored`, or the other way round, in each of `forms` until one clearly fits.
 ///
