@@ -1,14 +1,18 @@
-//! Decoding, shrinking and hashing, on pictures whose spectrum falls like that of photographs.
+//! Decoding, shrinking, hashing and looking for regions, on pictures whose spectrum falls like that of
+//! photographs.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use likeness_vision::{
     DecodeLimits, RgbImage, decode,
+    edits::Edit,
     pdq::{pdq, pdq_dihedral},
     pixels::Filter,
     probe,
+    regions::{RegionLimits, find_regions},
     thumbnail::thumbnail_jpeg,
+    views::polarity,
 };
 
 const SMALL: (u32, u32) = (640, 480);
@@ -111,5 +115,21 @@ fn bench_hash(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, bench_decode, bench_pixels, bench_hash);
+fn bench_views(c: &mut Criterion) {
+    let limits = RegionLimits::default();
+    let image = photograph(SMALL);
+    let page = Edit::Page15.pixels(&image, &[], 1);
+    let collage = Edit::Collage.pixels(&image, &[&image; 3], 1);
+    for (name, image) in [("photo", &image), ("page", &page), ("collage", &collage)] {
+        let (width, height) = (image.width(), image.height());
+        c.bench_function(&format!("regions/{name} {width}x{height}"), |b| {
+            b.iter(|| find_regions(black_box(image), &limits));
+        });
+    }
+    c.bench_function("polarity/640x480", |b| {
+        b.iter(|| polarity(black_box(&image)));
+    });
+}
+
+criterion_group!(benches, bench_decode, bench_pixels, bench_hash, bench_views);
 criterion_main!(benches);
