@@ -179,9 +179,9 @@ fn image(visit: &mut Visit) -> anyhow::Result<()> {
 /// Fills in who corrects and why.
 fn sign(visit: &mut Visit, reason: &str) -> anyhow::Result<()> {
     visit.wait("document.getElementById('correct').hidden === false")?;
-    visit
-        .browser
-        .run("document.getElementById('correct-author').value = ''")?;
+    visit.browser.run(
+        "for (const id of ['correct-author', 'correct-reason']) document.getElementById(id).value = ''",
+    )?;
     visit.browser.fill("#correct-author", "the browser")?;
     visit.browser.fill("#correct-reason", reason)
 }

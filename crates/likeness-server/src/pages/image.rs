@@ -59,6 +59,9 @@ fn content(image: &ImageView, explain: Option<&ExplainView>, made: &[CorrectionV
             }
             section.panel {
                 (verdict_block(image, explain))
+                @if !made.is_empty() {
+                    p { a href="#made-title" { "Corrected by hand" } span.muted { " since it was decided" } }
+                }
                 h1.id { (given(&image.id)) }
                 (facts(image))
                 p.actions {
