@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Runs plain functions off the async threads, at most `threads` of them at a time. Further
 /// callers wait in order of arrival.
@@ -40,17 +41,23 @@ impl CpuPool {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let handle = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            catch_unwind(AssertUnwindSafe(work))
+        let permits = Arc::clone(&self.permits);
+        // A task of its own: a permit that is given to a caller whom nobody polls at the moment would be kept
+        // from all others, and they may be what that caller's consumer waits for.
+        let waiting = tokio::spawn(async move {
+            let permit = permits
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            let handle = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                catch_unwind(AssertUnwindSafe(work))
+            });
+            handle.await
         });
-        let outcome = match handle.await {
-            Ok(outcome) => outcome,
-            Err(error) => return Err(Panicked(error.to_string())),
+        let outcome = match AbortOnDropHandle::new(waiting).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) | Err(error) => return Err(Panicked(error.to_string())),
         };
         outcome.map_err(|payload| {
             let message = payload
@@ -92,6 +99,22 @@ mod tests {
             task.await.unwrap().unwrap();
         }
         assert_eq!(most.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_nobody_polls_keeps_no_other_from_running() {
+        use futures::FutureExt as _;
+        let pool = CpuPool::new(1);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let mut first = Box::pin(pool.run(move || released.recv().is_ok()));
+        assert!((&mut first).now_or_never().is_none());
+        let mut neglected = Box::pin(pool.run(|| 1));
+        assert!((&mut neglected).now_or_never().is_none());
+        tokio::task::yield_now().await;
+        release.send(()).unwrap();
+        let other = tokio::time::timeout(std::time::Duration::from_secs(30), pool.run(|| 2));
+        assert_eq!(other.await.expect("in time"), Ok(2));
+        assert_eq!((first.await, neglected.await), (Ok(true), Ok(1)));
     }
 
     #[tokio::test]

@@ -99,6 +99,8 @@ pub(crate) async fn take_in<S: Source>(
         let sender = sender;
         stream::iter(items)
             .take_while(|_| std::future::ready(!stop.is_cancelled()))
+            // Looked at only when the next one is asked for, so nothing in here may hold what deciding needs
+            // while it waits: see `EmbeddedStore::in_turn` and `CpuPool::run`.
             .map(|item| store(session, Arc::clone(&source), item))
             .buffered(CONCURRENCY)
             .try_for_each(async |stored| {

@@ -49,6 +49,7 @@ use std::sync::Arc;
 use ::rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
 use likeness_core::{StoreError, StoreResult};
 use serde::Deserialize;
+use tokio_util::task::AbortOnDropHandle;
 
 use error::{WriteError, store_error};
 use log::PartitionEnds;
@@ -176,23 +177,34 @@ enum Pace {
 
 impl EmbeddedStore {
     /// Runs `work`, which reads and then writes at most one batch, while nobody else writes.
+    ///
+    /// The wait is a task of its own. The turn is given to waiters in order, also to one that nobody polls at
+    /// the moment (a future in a `buffered` stream whose consumer waits for something else), and would stay
+    /// there: if what the consumer waits for is a write, for ever.
     async fn in_turn<T, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: Fn(&Database, Pace) -> Result<T, WriteError> + Send + 'static,
     {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        match work(&self.database, Pace::DoNotBlock) {
-            Ok(output) => return Ok(output),
-            Err(WriteError::Failed(error)) => return Err(error),
-            Err(WriteError::Stalled) => {}
-        }
-        // The turn goes along: a caller that stops waiting must not let another writer in.
-        self.blocking(move |database| {
-            let _turn = turn;
-            work(database, Pace::Block).map_err(WriteError::into_store_error)
-        })
-        .await
+        let (turn, database) = (Arc::clone(&self.turn), Arc::clone(&self.database));
+        let task = tokio::spawn(async move {
+            let turn = turn.lock_owned().await;
+            match work(&database, Pace::DoNotBlock) {
+                Ok(output) => return Ok(output),
+                Err(WriteError::Failed(error)) => return Err(error),
+                Err(WriteError::Stalled) => {}
+            }
+            // The turn goes along: a caller that stops waiting must not let another writer in.
+            blocking(database, move |database| {
+                let _turn = turn;
+                work(database, Pace::Block).map_err(WriteError::into_store_error)
+            })
+            .await
+        });
+        // A caller that goes away while it waits for its turn writes nothing.
+        AbortOnDropHandle::new(task)
+            .await
+            .map_err(|error| StoreError::unavailable(STORE, error))?
     }
 
     /// Runs `work` on a thread that may block.
@@ -201,10 +213,7 @@ impl EmbeddedStore {
         T: Send + 'static,
         F: FnOnce(&Database) -> StoreResult<T> + Send + 'static,
     {
-        let database = Arc::clone(&self.database);
-        tokio::task::spawn_blocking(move || work(&database))
-            .await
-            .map_err(|error| StoreError::unavailable(STORE, error))?
+        blocking(Arc::clone(&self.database), work).await
     }
 
     /// Returns once everything written before is on the disk.
@@ -214,6 +223,17 @@ impl EmbeddedStore {
             None => Ok(()),
         }
     }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T, F>(database: Arc<Database>, work: F) -> StoreResult<T>
+where
+    T: Send + 'static,
+    F: FnOnce(&Database) -> StoreResult<T> + Send + 'static,
+{
+    tokio::task::spawn_blocking(move || work(&database))
+        .await
+        .map_err(|error| StoreError::unavailable(STORE, error))?
 }
 
 impl Database {
@@ -246,5 +266,35 @@ impl fmt::Debug for EmbeddedStore {
         f.debug_struct("EmbeddedStore")
             .field("path", &self.database.db.path())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures::FutureExt as _;
+    use likeness_core::state::{Key, StateStore, Table, Write};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_writer_that_nobody_polls_keeps_no_other_from_writing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = open_embedded(&EmbeddedConfig::new(folder.path())).expect("opens");
+        let put = |name: &'static str| {
+            let key = Key::single(Table("test"), Bytes::from_static(name.as_bytes()));
+            store.write(vec![Write::Put(key, Bytes::new())])
+        };
+        let turn = Arc::clone(&store.turn).lock_owned().await;
+        // Looked at once, so that it waits for its turn, and then no more.
+        let mut neglected = put("neglected");
+        assert!((&mut neglected).now_or_never().is_none());
+        tokio::task::yield_now().await;
+        drop(turn);
+        let other = tokio::time::timeout(Duration::from_secs(30), put("other"));
+        other.await.expect("in time").expect("writes");
+        neglected.await.expect("writes");
     }
 }

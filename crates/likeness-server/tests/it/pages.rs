@@ -272,7 +272,7 @@ async fn corrections_can_be_made_and_read_in_pages() {
         ],
     );
     let body = serde_json::json!({
-        "author": HOSTILE,
+        "author": "<img src=x>\"'&",
         "reason": "another picture",
         "command": {"kind": "rehead", "cluster": "head", "head": "copy"},
     });

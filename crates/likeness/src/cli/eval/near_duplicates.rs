@@ -46,18 +46,18 @@ const MISTAKES: usize = 10;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Photos should all be of different things: pairs of different files count as strangers, unless
-`--families` says otherwise. Copies are made in memory by a published list of edits; equal seeds make
-equal copies. Everything goes through the real pipeline in a temporary store, which is removed at the
-end.
+`--families` says otherwise. Copies are made in memory by a published list of edits; equal
+seeds make equal copies. Everything goes through the real pipeline in a temporary store,
+which is removed at the end.
 
-Beside the scorer, the report has the plain cosine, PDQ, and whatever else made hashes of the same
-files: `--write DIR` writes these and stops; `--hashes FILE` reads JSON of the form
+Beside the scorer, the report has the plain cosine, PDQ, and whatever else made hashes of the
+same files: `--write DIR` writes these and stops; `--hashes FILE` reads JSON of the form
 {\"name\": …, \"bits\": 64, \"recommended\": 10, \"hashes\": {\"picture-0\": \"<hex>\", …}}.
 
 Examples:
   likeness eval near-duplicates --photos ~/Pictures/2025 --limit 300
   likeness eval near-duplicates --photos a --photos b --list extreme --json > extreme.json
-  likeness eval near-duplicates --photos a --negatives --same-scene bursts --families families.toml")]
+  likeness eval near-duplicates --photos a --negatives --same-scene rooms --families f.toml")]
 pub(crate) struct NearDuplicatesArgs {
     /// Folder of photos; may be given several times
     #[arg(long, required = true, value_name = "DIR")]

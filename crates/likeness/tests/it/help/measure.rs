@@ -32,6 +32,23 @@ fn help_of_eval_near_duplicates() {
           --limit <N>
               Most photos to use
 
+          --families <FILE>
+              Pictures to leave out, and families whose pairs count as neither; see `likeness train
+              scorer`
+
+          --negatives
+              Add drawn hard negatives: cards, pages, chats, charts over one template each, flat
+              pictures
+
+          --same-scene <DIR>
+              Folder of photos that show one scene from several sides, as further hard negatives
+
+          --hashes <FILE>
+              Hashes that another program made of the same files; may be given several times
+
+          --write <DIR>
+              Write all pictures to this folder, and stop
+
           --scorer <FILE>
               Scorer to evaluate, a file of `likeness train scorer` [default: the configured one]
 
@@ -41,13 +58,19 @@ fn help_of_eval_near_duplicates() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Photos should all be of different things: pairs of different files count as strangers. Copies are
-    made in memory by a published list of edits; equal seeds make equal copies. Everything goes through
-    the real pipeline in a temporary store, which is removed at the end.
+    Photos should all be of different things: pairs of different files count as strangers, unless
+    `--families` says otherwise. Copies are made in memory by a published list of edits; equal
+    seeds make equal copies. Everything goes through the real pipeline in a temporary store,
+    which is removed at the end.
+
+    Beside the scorer, the report has the plain cosine, PDQ, and whatever else made hashes of the
+    same files: `--write DIR` writes these and stops; `--hashes FILE` reads JSON of the form
+    {"name": …, "bits": 64, "recommended": 10, "hashes": {"picture-0": "<hex>", …}}.
 
     Examples:
       likeness eval near-duplicates --photos ~/Pictures/2025 --limit 300
       likeness eval near-duplicates --photos a --photos b --list extreme --json > extreme.json
+      likeness eval near-duplicates --photos a --negatives --same-scene rooms --families f.toml
     "#);
 }
 
