@@ -41,6 +41,7 @@ mod waiters;
 pub mod flatness;
 pub mod opening;
 pub mod partition;
+pub mod recluster;
 pub mod scorer;
 pub mod view;
 

@@ -5,7 +5,8 @@
 //! other image joins the head that it scores highest with. So a picture in the middle of its copies is
 //! preferred as head to one at the edge, and no chain can grow: members are near their head, not each other.
 //!
-//! Pairs that must always be together are one unit: its image with the most in common stands for it. Units
+//! Images that must always be together are one unit: what is near one of them is near the unit, and the one
+//! with the most in common with others stands for it, and what all of them have in common counts. So clusters that were merged by hand stay one. Units
 //! that must never be together are not put into one cluster, whoever is near.
 
 use std::cmp::Reverse;
@@ -56,7 +57,7 @@ pub struct Contradiction {
 
 /// Returns for each node the place of its head; a head's is its own.
 ///
-/// Every member has an edge with its head, or is always together with an image that has one. The result
+/// Every member has an edge with its head, where images that must always be together count as one. The result
 /// depends on the nodes, edges and bonds as sets, not on their order.
 ///
 /// # Errors
@@ -115,19 +116,28 @@ impl Units {
             weights[a] += weight;
             weights[b] += weight;
         }
-        let mut order: Vec<usize> = (0..nodes.len()).collect();
-        order.sort_unstable_by_key(|&node| (Reverse(weights[node]), &nodes[node]));
-
         let mut roots: Vec<usize> = (0..nodes.len()).collect();
         for &(a, b) in always {
             let (a, b) = (root(&mut roots, a), root(&mut roots, b));
             roots[a.max(b)] = a.min(b);
         }
+        let unit_of: Vec<usize> = (0..nodes.len())
+            .map(|node| root(&mut roots, node))
+            .collect();
+        let mut totals = vec![0u64; nodes.len()];
+        for (node, &unit) in unit_of.iter().enumerate() {
+            totals[unit] += weights[node];
+        }
+        let mut order: Vec<usize> = (0..nodes.len()).collect();
+        order.sort_unstable_by_key(|&node| {
+            let total = totals[unit_of[node]];
+            (Reverse(total), Reverse(weights[node]), &nodes[node])
+        });
         let mut by_root = BTreeMap::new();
         let (mut of, mut leaders) = (vec![0; nodes.len()], Vec::new());
         // The first of a unit in the order stands for it.
         for node in order {
-            of[node] = *by_root.entry(root(&mut roots, node)).or_insert_with(|| {
+            of[node] = *by_root.entry(unit_of[node]).or_insert_with(|| {
                 leaders.push(node);
                 leaders.len() - 1
             });
@@ -135,14 +145,13 @@ impl Units {
         Self { of, leaders }
     }
 
-    /// Returns for each unit those whose leader one of its images has an edge with: the highest score first,
-    /// then the earlier unit.
+    /// Returns for each unit those that it has an edge with: the highest score first, then the earlier unit.
     fn links(&self, scores: &BTreeMap<(usize, usize), f32>) -> Vec<Vec<usize>> {
         let mut best: Vec<BTreeMap<usize, f32>> = vec![BTreeMap::new(); self.leaders.len()];
         for (&(a, b), &score) in scores {
-            for (leader, member) in [(a, b), (b, a)] {
-                let (to, from) = (self.of[leader], self.of[member]);
-                if to != from && self.leaders[to] == leader {
+            for (head, member) in [(a, b), (b, a)] {
+                let (to, from) = (self.of[head], self.of[member]);
+                if to != from {
                     let link = best[from].entry(to).or_insert(score);
                     *link = link.max(score);
                 }
@@ -326,13 +335,13 @@ mod tests {
             }
             for (idx, &head) in heads.iter().enumerate() {
                 prop_assert_eq!(heads[head], head);
-                let is_near = |node: usize| {
-                    node == head
-                        || edges.iter().any(|it| {
-                            (it.a, it.b) == (node, head) || (it.b, it.a) == (node, head)
+                let is_near = tied[idx].contains(&head)
+                    || edges.iter().any(|it| {
+                        [(it.a, it.b), (it.b, it.a)].iter().any(|(one, other)| {
+                            tied[idx].contains(one) && tied[head].contains(other)
                         })
-                };
-                prop_assert!(tied[idx].iter().any(|&node| is_near(node)), "{idx} and {head}");
+                    });
+                prop_assert!(is_near, "{idx} and {head}");
             }
             for &(a, b) in &bonds.never {
                 prop_assert_ne!(heads[a], heads[b]);

@@ -219,3 +219,42 @@ async fn a_correction_is_accepted_once_and_its_id_is_its_own() {
     assert!(unknown.is_err());
     dedup.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sorting_anew_keeps_what_is_right_and_what_people_asked_for() {
+    let dedup = start(&memory_ports()).await;
+    for (name, seed) in [("a", 1), ("a2", 1), ("b", 2), ("b2", 2), ("c", 3)] {
+        decide(&dedup, name, jpeg(seed, 95 - 5 * name.len() as u8)).await;
+    }
+    let found = dedup.recluster().await.unwrap();
+    assert_eq!((found.images, found.pairs), (5, 2));
+    assert_eq!((found.clusters_now, found.clusters_then), (3, 3));
+    assert_eq!(found.moves, []);
+
+    // A merge and a split stay, with all their members.
+    let merge = Command::Merge {
+        into: id("a"),
+        from: id("b"),
+    };
+    correct(&dedup, merge).await;
+    let found = dedup.recluster().await.unwrap();
+    assert_eq!((found.clusters_now, found.clusters_then), (2, 2));
+    assert_eq!(found.moved, 0);
+    let apart = Command::NeverTogether {
+        a: id("a"),
+        b: id("a2"),
+    };
+    let apart = correct(&dedup, apart).await;
+    assert_eq!(apart.outcome, CorrectionOutcome::Applied);
+    let found = dedup.recluster().await.unwrap();
+    assert_eq!((found.clusters_now, found.clusters_then), (3, 3));
+    assert_eq!(found.moved, 0);
+
+    // Once that is undone, nothing keeps them apart.
+    let undone = Command::Undo {
+        correction: apart.sequence,
+    };
+    correct(&dedup, undone).await;
+    assert_eq!(dedup.recluster().await.unwrap().clusters_then, 2);
+    dedup.shutdown().await;
+}

@@ -14,6 +14,7 @@ mod index;
 mod ingest;
 mod matching;
 mod models;
+mod recluster;
 mod samples;
 mod serve;
 mod status;
@@ -137,6 +138,8 @@ enum Command {
     /// Correct clusters by hand, and undo corrections
     #[command(subcommand)]
     Correct(correct::CorrectCommand),
+    /// Sort all images anew and show what would change; nothing is changed
+    Recluster(recluster::ReclusterArgs),
     /// Follow a stream
     #[command(subcommand)]
     Tail(tail::TailCommand),
@@ -270,6 +273,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Match(args) => matching::run(args, context).await,
         Command::Explain(args) => explain::run(args, context).await,
         Command::Correct(command) => correct::run(command, context).await,
+        Command::Recluster(args) => recluster::run(args, context).await,
         Command::Tail(command) => tail::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Dedup(args) => dedup::run(args, context).await,

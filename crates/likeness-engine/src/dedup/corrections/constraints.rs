@@ -1,8 +1,8 @@
 //! Pairs of images that must never, or always, be in one cluster.
 
 use bytes::Bytes;
-use likeness_core::state::{Key, Scan, Write};
-use likeness_core::{ImageId, ImageNumber};
+use likeness_core::state::{Key, Scan, StateStore, Write};
+use likeness_core::{ImageId, ImageNumber, StoreResult};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Applying, Attempt, Placed, Refused};
@@ -15,7 +15,7 @@ const PAGE: usize = 1_024;
 /// What is asked of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Bond {
+pub(in crate::dedup) enum Bond {
     /// Never in one cluster.
     Never,
     /// Always in one cluster.
@@ -24,12 +24,12 @@ pub(super) enum Bond {
 
 /// A pair, and what is asked of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct ConstraintRecord {
-    pub(super) bond: Bond,
+pub(in crate::dedup) struct ConstraintRecord {
+    pub(in crate::dedup) bond: Bond,
     /// Sequence number of the correction that asked for it.
-    pub(super) correction: u64,
-    pub(super) a: ImageId,
-    pub(super) b: ImageId,
+    pub(in crate::dedup) correction: u64,
+    pub(in crate::dedup) a: ImageId,
+    pub(in crate::dedup) b: ImageId,
 }
 
 fn pair_key(a: ImageNumber, b: ImageNumber) -> Key {
@@ -94,20 +94,27 @@ impl Applying<'_> {
         bond: Bond,
         except: Option<u64>,
     ) -> Attempt<Vec<ConstraintRecord>> {
-        let mut scan = Scan::all(CONSTRAINTS, Bytes::from_static(SHARD), PAGE);
-        let mut found = Vec::new();
-        loop {
-            let rows = self.state.scan(scan.clone()).await?;
-            let Some(last) = rows.last() else {
-                return Ok(found);
-            };
-            scan = scan.after(last.sort.clone());
-            for row in &rows {
-                let record: ConstraintRecord = decode("constraints", &row.value)?;
-                if record.bond == bond && Some(record.correction) != except {
-                    found.push(record);
-                }
-            }
+        let mut found = all(self.state).await?;
+        found.retain(|record| record.bond == bond && Some(record.correction) != except);
+        Ok(found)
+    }
+}
+
+/// Returns all pairs of which anything is asked, in the order of their numbers.
+///
+/// # Errors
+/// If the store fails.
+pub(in crate::dedup) async fn all(state: &dyn StateStore) -> StoreResult<Vec<ConstraintRecord>> {
+    let mut scan = Scan::all(CONSTRAINTS, Bytes::from_static(SHARD), PAGE);
+    let mut found = Vec::new();
+    loop {
+        let rows = state.scan(scan.clone()).await?;
+        let Some(last) = rows.last() else {
+            return Ok(found);
+        };
+        scan = scan.after(last.sort.clone());
+        for row in &rows {
+            found.push(decode("constraints", &row.value)?);
         }
     }
 }

@@ -13,7 +13,7 @@
 //! ```
 
 pub(super) mod apply;
-mod constraints;
+pub(super) mod constraints;
 mod door;
 mod merge;
 mod split;

@@ -25,6 +25,7 @@ fn help_of_likeness() {
       match        Ask what a file is like, without storing it
       explain      Say why an image was decided as it was
       correct      Correct clusters by hand, and undo corrections
+      recluster    Sort all images anew and show what would change; nothing is changed
       tail         Follow a stream
       status       Show counts, rates and models
       dedup        Find duplicates in a folder and write a report; nothing is stored
@@ -394,6 +395,27 @@ fn help_of_correct_split() {
 
       -h, --help
               Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn help_of_recluster() {
+    assert_snapshot!(help(&["recluster"]), @r#"
+    Sort all images anew and show what would change; nothing is changed
+
+    Usage: likeness recluster [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Sorts all images anew into clusters that do not depend on the order in which they came, keeping what
+    corrections ask for, and shows what that would change. Changes nothing; takes a search for each
+    image.
+
+    Examples:
+      likeness recluster
+      likeness recluster --json | jq '.moves[] | .id'
     "#);
 }
 
