@@ -381,14 +381,16 @@ impl Dedup {
         }
     }
 
-    /// Returns where the time of signatures goes, in nanoseconds: decode, PDQ, resize, model.
-    pub fn signature_nanos(&self) -> [u64; 4] {
+    /// Returns where the time of signatures goes, in nanoseconds: decode, PDQ, resize, views,
+    /// model.
+    pub fn signature_nanos(&self) -> [u64; 5] {
         let times = self.signer.times();
         let model = self.signer.model_busy().as_nanos();
         [
             times.decode.load(Ordering::Relaxed),
             times.pdq.load(Ordering::Relaxed),
             times.resize.load(Ordering::Relaxed),
+            times.views.load(Ordering::Relaxed),
             u64::try_from(model).unwrap_or(u64::MAX),
         ]
     }

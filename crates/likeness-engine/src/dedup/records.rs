@@ -5,6 +5,8 @@ use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult, Times
 use likeness_index::bf16;
 use likeness_vision::decode::ImageFormat;
 use likeness_vision::pdq::PdqHash;
+use likeness_vision::regions::Rect;
+use likeness_vision::views::ViewKind;
 use serde::{Deserialize, Serialize};
 
 use super::scorer::Marks;
@@ -44,6 +46,21 @@ pub struct Signature {
     /// Share of the border that is plain, in percent, see [`flatness`](super::flatness::flatness).
     pub flatness: u8,
     /// Embedding of unit length, rounded to bf16, little-endian, two bytes per dimension.
+    pub embedding: Bytes,
+    /// What else of it has an embedding, in the order of [`views`](likeness_vision::views::views). Rows
+    /// written before there were views have none.
+    #[serde(default)]
+    pub views: Vec<ViewRecord>,
+}
+
+/// What is computed from a view of a picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewRecord {
+    /// What it shows.
+    pub kind: ViewKind,
+    /// Which part, in upright pixels of the picture at full size.
+    pub rect: Rect,
+    /// As [`Signature::embedding`].
     pub embedding: Bytes,
 }
 

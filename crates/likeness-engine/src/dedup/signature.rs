@@ -9,10 +9,11 @@ use likeness_index::bf16;
 use likeness_vision::decode::{DecodeError, DecodeLimits, decode};
 use likeness_vision::pdq::pdq;
 use likeness_vision::runtime::queue::ModelPool;
-use likeness_vision::runtime::{ModelError, prepare};
+use likeness_vision::runtime::{Embedding, ModelError, prepare};
+use likeness_vision::views::{View, ViewsConfig, views};
 
 use super::flatness::flatness;
-use super::records::Signature;
+use super::records::{Signature, ViewRecord};
 use crate::cpu::{CpuPool, Panicked};
 
 /// Pixels that a signature needs on the shorter side: enough for the model's input, and for PDQ,
@@ -26,6 +27,7 @@ pub struct Signer {
     cpu: CpuPool,
     embedder: Arc<ModelPool>,
     limits: DecodeLimits,
+    views: ViewsConfig,
     times: Arc<SignerTimes>,
 }
 
@@ -38,6 +40,8 @@ pub struct SignerTimes {
     pub pdq: AtomicU64,
     /// Resizing to the model's input, and the flatness of that.
     pub resize: AtomicU64,
+    /// Looking for views, and resizing them.
+    pub views: AtomicU64,
 }
 
 /// Why a picture has no signature.
@@ -55,14 +59,21 @@ pub enum SignatureError {
 }
 
 impl Signer {
-    /// Returns a signer that decodes on `cpu`.
+    /// Returns a signer that decodes on `cpu` and makes the default views.
     pub fn new(cpu: CpuPool, embedder: Arc<ModelPool>, limits: DecodeLimits) -> Self {
         Self {
             cpu,
             embedder,
             limits,
+            views: ViewsConfig::default(),
             times: Arc::default(),
         }
+    }
+
+    /// Returns the same signer with other views. Part of a generation's parameters.
+    #[must_use]
+    pub fn with_views(self, views: ViewsConfig) -> Self {
+        Self { views, ..self }
     }
 
     /// Returns where the time goes.
@@ -82,8 +93,9 @@ impl Signer {
     pub async fn sign(&self, bytes: Bytes) -> Result<Signature, SignatureError> {
         let spec = self.embedder.spec().clone();
         let limits = self.limits.clone();
+        let wanted = self.views.clone();
         let times = Arc::clone(&self.times);
-        let (info, hash, flatness, input) = self
+        let (info, hash, flatness, input, views) = self
             .cpu
             .run(move || -> Result<_, DecodeError> {
                 let started = Instant::now();
@@ -93,13 +105,34 @@ impl Signer {
                 let hashed_at = Instant::now();
                 let input = prepare(&decoded.image, &spec);
                 let flatness = flatness(&input);
+                let resized_at = Instant::now();
+                let full = (decoded.info.width, decoded.info.height);
+                let shown = (decoded.image.width(), decoded.image.height());
+                let views: Vec<View> = views(&decoded.image, &wanted)
+                    .into_iter()
+                    .map(|view| View {
+                        rect: view.rect.resized(shown, full),
+                        image: prepare(&view.image, &spec),
+                        ..view
+                    })
+                    .collect();
                 add(&times.decode, started, decoded_at);
                 add(&times.pdq, decoded_at, hashed_at);
-                add(&times.resize, hashed_at, Instant::now());
-                Ok((decoded.info, hash, flatness, input))
+                add(&times.resize, hashed_at, resized_at);
+                add(&times.views, resized_at, Instant::now());
+                Ok((decoded.info, hash, flatness, input, views))
             })
             .await??;
         let embedding = self.embedder.embed(input).await?;
+        let mut view_records = Vec::with_capacity(views.len());
+        // One after the other: an image with many views shall not crowd others out of the queue.
+        for View { kind, rect, image } in views {
+            view_records.push(ViewRecord {
+                kind,
+                rect,
+                embedding: as_bytes(&self.embedder.embed(image).await?),
+            });
+        }
         Ok(Signature {
             format: info.format,
             width: info.width,
@@ -107,12 +140,87 @@ impl Signer {
             pdq: hash.hash,
             pdq_quality: hash.quality,
             flatness,
-            embedding: bf16::to_le_bytes(&bf16::encode(embedding.as_slice())).into(),
+            embedding: as_bytes(&embedding),
+            views: view_records,
         })
     }
+}
+
+fn as_bytes(embedding: &Embedding) -> Bytes {
+    bf16::to_le_bytes(&bf16::encode(embedding.as_slice())).into()
 }
 
 fn add(counter: &AtomicU64, from: Instant, to: Instant) {
     let nanos = u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX);
     counter.fetch_add(nanos, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use likeness_vision::RgbImage;
+    use likeness_vision::regions::{Rect, RegionKind, RegionLimits};
+    use likeness_vision::runtime::fake::TestEmbedder;
+    use likeness_vision::runtime::queue::PoolConfig;
+    use likeness_vision::views::ViewKind;
+
+    use super::*;
+
+    fn signer() -> Signer {
+        let embedder = Arc::new(TestEmbedder::new(1));
+        let pool = ModelPool::start(embedder, &PoolConfig::default()).unwrap();
+        Signer::new(CpuPool::new(1), Arc::new(pool), DecodeLimits::default())
+    }
+
+    /// Soft colours on 1200 × 800 pixels in a black border of 200.
+    fn framed() -> Bytes {
+        let image = RgbImage::from_fn(1_600, 1_200, |x, y| {
+            let is_inside = (200..1_400).contains(&x) && (200..1_000).contains(&y);
+            if is_inside {
+                [100 + (x / 12) as u8, 60 + (y / 8) as u8, 60]
+            } else {
+                [0; 3]
+            }
+        });
+        image.unwrap().encode_jpeg(90).into()
+    }
+
+    #[tokio::test]
+    async fn a_picture_in_a_border_has_a_view_at_its_place_in_the_full_picture() {
+        let signature = signer().sign(framed()).await.unwrap();
+
+        let [view] = signature.views.as_slice() else {
+            panic!("{:?}", signature.views);
+        };
+        assert_eq!(view.kind, ViewKind::Region(RegionKind::Picture));
+        assert_eq!(view.embedding.len(), signature.embedding.len());
+        assert_ne!(view.embedding, signature.embedding);
+        let Rect {
+            x,
+            y,
+            width,
+            height,
+        } = view.rect;
+        for (found, expected) in [(x, 200), (y, 200), (width, 1_200), (height, 800)] {
+            assert!(found.abs_diff(expected) <= 10, "{:?}", view.rect);
+        }
+    }
+
+    #[tokio::test]
+    async fn views_can_be_done_without_and_old_rows_have_none() {
+        let none = ViewsConfig {
+            regions: RegionLimits {
+                max_regions: 0,
+                ..RegionLimits::default()
+            },
+            inverted: false,
+            ..ViewsConfig::default()
+        };
+        let signature = signer().with_views(none).sign(framed()).await.unwrap();
+        assert_eq!(signature.views, []);
+
+        let mut row = serde_json::to_value(&signature).unwrap();
+        row.as_object_mut().unwrap().remove("views");
+        let old: Signature = serde_json::from_value(row).unwrap();
+        assert_eq!(old, signature);
+    }
 }
