@@ -11,6 +11,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
 use likeness_engine::dedup::DedupConfig;
+use likeness_engine::dedup::compare::ViewsMode;
 use likeness_server::ServerConfig;
 use likeness_vision::DecodeLimits;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,7 @@ pub(crate) struct DedupSection {
     pub(crate) wanted_recall: f64,
     pub(crate) max_probes: usize,
     pub(crate) exact_below: u64,
+    pub(crate) views: ViewsMode,
     pub(crate) max_pending: u64,
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
@@ -224,6 +226,7 @@ impl Config {
             wanted_recall: section.wanted_recall,
             max_probes: section.max_probes,
             exact_below: section.exact_below,
+            views: section.views,
             max_pending: section.max_pending,
             max_bytes_in_flight: section.max_bytes_in_flight.0,
             threshold: (section.threshold > 0.0).then_some(section.threshold),

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use likeness_engine::cpu::CpuPool;
 use likeness_engine::dedup::Signer;
-use likeness_engine::dedup::scorer::{Marks, PairFeatures};
+use likeness_engine::dedup::compare::{Comparison, Descriptors, ViewsMode, compare};
+use likeness_engine::dedup::scorer::{PairFeatures, Scorer};
 use likeness_vision::edits::{Edit, EditList, WORKING_SIDE};
 use likeness_vision::runtime::queue::ModelPool;
 use likeness_vision::{DecodeLimits, RgbImage, decode};
@@ -56,19 +57,21 @@ impl Variant {
 
 /// What is compared of a picture.
 #[derive(Debug, Clone)]
-pub(crate) struct Signed {
-    pub(crate) vector: Vec<f32>,
-    pub(crate) marks: Marks,
-}
+pub(crate) struct Signed(pub(crate) Descriptors);
 
 impl Signed {
-    /// Returns what the scorer looks at.
+    /// Returns what the scorer looks at if wholes are compared.
     pub(crate) fn features(&self, other: &Self) -> PairFeatures {
         let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
-        let norms = dot(&self.vector, &self.vector) * dot(&other.vector, &other.vector);
+        let (a, b) = (&self.0.vector, &other.0.vector);
         // Rounding to bf16 has changed the lengths a little.
-        let cosine = dot(&self.vector, &other.vector) / norms.sqrt();
-        PairFeatures::of(cosine, &self.marks, &other.marks)
+        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        PairFeatures::of(cosine, &self.0.marks, &other.0.marks)
+    }
+
+    /// Compares wholes and views, as the pipeline does.
+    pub(crate) fn compare(&self, other: &Self, scorer: &Scorer) -> Comparison {
+        compare(scorer, &self.0, &other.0)
     }
 }
 
@@ -164,15 +167,26 @@ impl Corpus {
         };
         let image = self.image(variant.photo)?;
         let others: Vec<&RgbImage> = self
-            .others
-            .iter()
-            .filter(|(photo, _)| *photo != variant.photo)
+            .others_of(variant.photo)
             .map(|(_, image)| image)
-            .take(3)
             .collect();
         // Each photo is cropped at a place of its own.
         let seed = seed.wrapping_add((variant.photo as u64) << 20);
         Ok(edit.apply(&image, &others, seed).into())
+    }
+
+    /// Photos that fill the other places of a photo's collage.
+    fn others_of(&self, photo: usize) -> impl Iterator<Item = &(usize, RgbImage)> {
+        let others = self.others.iter();
+        others.filter(move |(other, _)| *other != photo).take(3)
+    }
+
+    /// Whether a variant shows another photo too.
+    pub(crate) fn shows(&self, variant: &Variant, photo: usize) -> bool {
+        variant.edit == Some(Edit::Collage)
+            && self
+                .others_of(variant.photo)
+                .any(|(other, _)| *other == photo)
     }
 
     fn image(&self, photo: usize) -> anyhow::Result<Arc<RgbImage>> {
@@ -196,9 +210,10 @@ impl Corpus {
 }
 
 /// Returns a signer on all cores.
-pub(crate) fn signer(models: &Arc<ModelPool>, limits: &DecodeLimits) -> Signer {
+pub(crate) fn signer(models: &Arc<ModelPool>, limits: &DecodeLimits, views: ViewsMode) -> Signer {
     let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
     Signer::new(CpuPool::new(n_threads), Arc::clone(models), limits.clone())
+        .with_views(views.config())
 }
 
 /// Computes the signature of a file.
@@ -207,10 +222,10 @@ pub(crate) fn signer(models: &Arc<ModelPool>, limits: &DecodeLimits) -> Signer {
 /// If it cannot be decoded, or the model fails.
 pub(crate) async fn sign(signer: &Signer, bytes: Bytes) -> anyhow::Result<Signed> {
     let signature = signer.sign(bytes).await?;
-    Ok(Signed {
-        vector: signature.query()?,
-        marks: signature.marks(),
-    })
+    // All that the signer has made: it was told which.
+    Ok(Signed(
+        signature.descriptors(ViewsMode::RegionsAndInverted)?,
+    ))
 }
 
 /// Makes and signs `variants`; the answer is in their order.

@@ -24,7 +24,7 @@ use super::backlog::Backlog;
 use super::candidates_stage::subject;
 use super::corrections::apply::apply;
 use super::corrections::{CORRECTED, passed_on};
-use super::live_index::{BLOCK, Before, LiveIndex};
+use super::live_index::{BLOCK, BeforeWithViews, LiveIndex};
 use super::pairs::{Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant};
 use super::records::{ScoreEvent, Totals};
 use super::rule::decide;
@@ -91,7 +91,7 @@ impl Stage for AssignStage {
         let event: ScoreEvent = decode("scores", &record.payload)?;
         let subject = match event.rejection {
             Some(_) => None,
-            None => Some(subject(self.state.as_ref(), &event.upload).await?),
+            None => Some(subject(self.state.as_ref(), &event.upload, self.scorer.views()).await?),
         };
         Ok(Item {
             offset,
@@ -224,12 +224,16 @@ impl AssignStage {
     }
 
     /// Searches for the images of a group among what is committed, on several threads.
-    async fn search(&self, group: &[Undecided], first: u64) -> Result<Vec<Before>, EngineError> {
+    async fn search(
+        &self,
+        group: &[Undecided],
+        first: u64,
+    ) -> Result<Vec<BeforeWithViews>, EngineError> {
         let queries: Vec<_> = group
             .iter()
             .filter_map(|item| item.subject.as_ref())
             .zip(first..)
-            .map(|(subject, number)| (number, subject.query.clone()))
+            .map(|(subject, number)| (number, subject.descriptors.clone()))
             .collect();
         if queries.is_empty() {
             return Ok(Vec::new());
@@ -241,7 +245,9 @@ impl AssignStage {
                 let (index, part) = (Arc::clone(&self.index), part.to_vec());
                 self.cpu.run(move || {
                     part.iter()
-                        .map(|(number, query)| index.search_before(query, *number, limit, floor))
+                        .map(|(number, image)| {
+                            index.search_views_before(image, *number, limit, floor)
+                        })
                         .collect::<Result<Vec<_>, _>>()
                 })
             });
@@ -258,7 +264,7 @@ impl AssignStage {
         &self,
         event: ScoreEvent,
         subject: Subject,
-        before: Before,
+        before: BeforeWithViews,
         changes: &mut Changes,
     ) -> Result<(), EngineError> {
         let known = Known {
@@ -266,10 +272,10 @@ impl AssignStage {
             batch: Some(&changes.batch),
             is_corrected: changes.totals.corrections > 0,
         };
-        let (begin, cells_end) = (before.begin, before.cells_end);
-        let in_batch = changes.batch.index.candidates(&subject.query, begin)?;
+        let (begin, cells_end) = (before.whole.begin, before.whole.cells_end);
+        let batch = (&changes.batch.index, &changes.batch.views);
         let found: Vec<_> = before
-            .with(in_batch, self.limit, self.scorer.floor())
+            .with(&subject.descriptors, batch, self.limit, self.scorer.floor())?
             .into_iter()
             .map(|candidate| match candidate.number.0 < cells_end {
                 true => (candidate.number, CandidateSource::Index),

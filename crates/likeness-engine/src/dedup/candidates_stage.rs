@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use likeness_core::log::{Record, Topic};
 use likeness_core::state::StateStore;
 use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
-use likeness_core::{StoreError, fault};
+use likeness_core::{StoreError, StoreResult, fault};
 use tracing::warn;
 
+use super::compare::ViewsMode;
 use super::corrections::passed_on;
-use super::live_index::{Found, LiveIndex};
+use super::live_index::{Found, LiveIndex, unite};
 use super::pairs::{EXPLAINED, Subject};
 use super::records::{CandidatesEvent, Signature, SignatureEvent, UploadEvent};
 use super::stage::{Passing, Stage};
@@ -35,6 +36,8 @@ pub(super) struct CandidatesStage {
     pub(super) limit: usize,
     /// Cosine under which a pair cannot be near.
     pub(super) floor: f32,
+    /// Which views are compared.
+    pub(super) views: ViewsMode,
 }
 
 #[async_trait]
@@ -59,17 +62,21 @@ impl Stage for CandidatesStage {
                 candidates: Vec::new(),
             }));
         }
-        let subject = subject(self.state.as_ref(), &upload).await?;
+        let subject = subject(self.state.as_ref(), &upload, self.views).await?;
         let (index, limit, floor) = (Arc::clone(&self.index), self.limit, self.floor);
-        let query = subject.query.clone();
-        let found = self
+        let image = subject.descriptors.clone();
+        let (mut found, by_views) = self
             .cpu
-            .run(move || index.search(&query, limit, floor, EXPLAINED))
+            .run(move || -> StoreResult<_> {
+                let found = index.search(&image.vector, limit, floor, EXPLAINED)?;
+                Ok((found, index.search_views(&image, limit, floor)?))
+            })
             .await
             .map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
         if found.is_due {
-            self.audit(subject.query, &found);
+            self.audit(subject.descriptors.vector, &found);
         }
+        found.candidates = unite(found.candidates, by_views, limit);
         metrics::histogram!(CANDIDATES_PER_IMAGE).record(found.candidates.len() as f64);
         Ok(Passing::Image(CandidatesEvent {
             upload,
@@ -118,6 +125,7 @@ impl CandidatesStage {
 pub(super) async fn subject(
     state: &dyn StateStore,
     upload: &UploadEvent,
+    views: ViewsMode,
 ) -> Result<Subject, EngineError> {
     let row = state.get(&signature_key(&upload.id)).await?;
     let row = row.ok_or_else(|| {
@@ -128,5 +136,5 @@ pub(super) async fn subject(
         )
     })?;
     let signature: Signature = decode("signature", &row)?;
-    Ok(Subject::new(upload.sha256, signature)?)
+    Ok(Subject::new(upload.sha256, signature, views)?)
 }

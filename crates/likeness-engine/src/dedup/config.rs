@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use likeness_vision::decode::DecodeLimits;
 
+use super::compare::ViewsMode;
+
 /// What near-duplicate detection can be told. Every bound says what happens when it is met.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
@@ -30,6 +32,9 @@ pub struct DedupConfig {
     /// Images up to which every one is looked at, and the latest that are looked at again before a
     /// decision; beyond it the index is asked.
     pub exact_below: u64,
+    /// Which views of pictures are made and compared. Views of stored images are searched among the latest
+    /// `exact_below`.
+    pub views: ViewsMode,
     /// Uploads stored and not decided; beyond it uploads are refused with `overloaded`.
     pub max_pending: u64,
     /// Bytes of uploads that are being received or stored; beyond it uploads are refused with
@@ -56,6 +61,7 @@ impl Default for DedupConfig {
             max_probes: 4_096,
             index_epsilon: 3.0,
             exact_below: 16_384,
+            views: ViewsMode::Off,
             max_pending: 20_000,
             max_bytes_in_flight: 256 << 20,
             threshold: None,

@@ -17,6 +17,7 @@ mod recent;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::ops::Bound;
 use std::sync::RwLock;
@@ -28,6 +29,7 @@ use likeness_core::{ImageNumber, StoreError, StoreResult};
 use likeness_index::{Accuracy, Cells, CellsParams, Filter, OpenedVectors, SearchParams};
 use tracing::{info, warn};
 
+use super::compare::ViewsMode;
 use super::config::DedupConfig;
 use super::records::{Candidate, NumberRecord};
 use super::tables::{NUMBERS, NUMBERS_PER_BLOCK, decode, number_block};
@@ -37,6 +39,7 @@ use decision::{best_first, cells_end};
 pub(super) use recent::{Recent, SEGMENT};
 use rows::{Index, Loaded};
 pub(super) use rows::{corrupt, write_all};
+pub(super) use views::{BeforeWithViews, RecentViews, unite};
 
 /// Seed of the index's rotation. Part of a generation's parameters.
 pub(super) const ROTATION_SEED: u64 = 0x6c69_6b65_6e65_7373;
@@ -57,6 +60,8 @@ pub(super) struct IndexConfig {
     pub epsilon: f32,
     /// Latest images that are searched exactly.
     pub exact_below: u64,
+    /// Which views are searched.
+    pub views: ViewsMode,
     /// How the recall is watched.
     pub audit: AuditConfig,
 }
@@ -70,6 +75,7 @@ impl IndexConfig {
             probes: config.index_probes,
             epsilon: config.index_epsilon,
             exact_below: config.exact_below,
+            views: config.views,
             audit: AuditConfig {
                 every: config.audit_every,
                 wanted: config.wanted_recall,
@@ -99,6 +105,7 @@ struct Inner {
     /// Absent only while its rows are read again.
     cells: Option<Index>,
     recent: Recent,
+    views: RecentViews,
     /// Numbers below this are committed.
     committed: u64,
     /// The index holds what may never have been committed.
@@ -145,6 +152,12 @@ impl LiveIndex {
             inner: RwLock::new(Inner {
                 cells: None,
                 recent: Recent::new(config.dim, config.max_candidates, config.latest()),
+                views: RecentViews::new(
+                    config.dim,
+                    config.max_candidates,
+                    config.latest(),
+                    config.views,
+                ),
                 committed: 0,
                 is_stale: false,
             }),
@@ -186,9 +199,15 @@ impl LiveIndex {
             }
         };
         let begin = Recent::first_of(num_images, self.config.latest());
-        self.write().recent.restart(begin);
+        {
+            let mut inner = self.write();
+            inner.recent.restart(begin);
+            inner.views.clear();
+        }
         each_record(state, begin..num_images, |number, record| {
-            self.write().recent.insert(number, &record.bf16()?)
+            let mut inner = self.write();
+            inner.views.insert(number, record)?;
+            inner.recent.insert(number, &record.bf16()?)
         })
         .await?;
         let mut inner = self.write();
@@ -293,6 +312,7 @@ impl LiveIndex {
         let mut inner = self.write();
         for (number, record) in records {
             inner.recent.insert(*number, &record.bf16()?)?;
+            inner.views.insert(*number, record)?;
             inner.committed = number.0 + 1;
         }
         inner.is_stale = false;
@@ -312,23 +332,39 @@ impl LiveIndex {
         keep: usize,
     ) -> StoreResult<Found> {
         let inner = self.read();
-        let num_indexed = inner.committed;
-        let is_exact = inner.recent.begin() == 0;
-        let from = if is_exact { 0 } else { cells_end(num_indexed) };
-        let mut candidates = inner.recent.search_since(query, from, limit)?;
-        if !is_exact {
-            let probes = self.auditor.probes();
-            candidates.extend(self.search_cells(&inner, query, from, probes, limit, floor, keep)?);
-            best_first(&mut candidates, limit);
-        }
-        let near = candidates.partition_point(|candidate| candidate.cosine >= floor);
-        candidates.truncate(near.max(keep));
+        let (candidates, is_exact) = self.search_in(&inner, query, limit, floor, keep)?;
         Ok(Found {
-            num_indexed,
+            num_indexed: inner.committed,
             is_exact,
             is_due: !is_exact && self.auditor.is_due(),
             candidates,
         })
+    }
+
+    /// Returns what [`search`](Self::search) finds, and whether every image was looked at.
+    fn search_in(
+        &self,
+        inner: &Inner,
+        query: &[f32],
+        limit: usize,
+        floor: f32,
+        keep: usize,
+    ) -> StoreResult<(Vec<Candidate>, bool)> {
+        let is_exact = inner.recent.begin() == 0;
+        let from = if is_exact {
+            0
+        } else {
+            cells_end(inner.committed)
+        };
+        let mut candidates = inner.recent.search_since(query, from, limit)?;
+        if !is_exact {
+            let probes = self.auditor.probes();
+            candidates.extend(self.search_cells(inner, query, from, probes, limit, floor, keep)?);
+            best_first(&mut candidates, limit);
+        }
+        let near = candidates.partition_point(|candidate| candidate.cosine >= floor);
+        candidates.truncate(near.max(keep));
+        Ok((candidates, is_exact))
     }
 
     /// Asks the cells for numbers below `end`.
@@ -380,7 +416,8 @@ impl LiveIndex {
     pub(super) fn size(&self) -> (u64, usize) {
         let inner = self.read();
         let cells = inner.cells.as_ref().map_or(0, Cells::memory_bytes);
-        (inner.committed, cells + inner.recent.memory_bytes())
+        let latest = inner.recent.memory_bytes() + inner.views.memory_bytes();
+        (inner.committed, cells + latest)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {

@@ -38,6 +38,7 @@ mod tables;
 mod upload;
 mod waiters;
 
+pub mod compare;
 pub mod flatness;
 pub mod opening;
 pub mod partition;

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use likeness_core::state::StateStore;
 use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult};
 
-use super::live_index::Recent;
+use super::compare::{Descriptors, ViewsMode, compare};
+use super::live_index::{Recent, RecentViews};
 use super::records::{ClusterRecord, Head, NumberRecord, ScoredCandidate, Signature};
-use super::scorer::{PairFeatures, Scorer};
+use super::scorer::Scorer;
 use super::tables::{cluster_key, decode, number_key};
 use super::view::CandidateSource;
 
@@ -21,8 +22,8 @@ pub(super) struct Subject {
     pub sha256: Sha256,
     /// Its signature.
     pub signature: Signature,
-    /// Its embedding, as it is compared.
-    pub query: Vec<f32>,
+    /// What it is compared by.
+    pub descriptors: Descriptors,
 }
 
 impl Subject {
@@ -30,12 +31,12 @@ impl Subject {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if the embedding is not one.
-    pub(super) fn new(sha256: Sha256, signature: Signature) -> StoreResult<Self> {
-        let query = signature.query()?;
+    pub(super) fn new(sha256: Sha256, signature: Signature, views: ViewsMode) -> StoreResult<Self> {
+        let descriptors = signature.descriptors(views)?;
         Ok(Self {
             sha256,
             signature,
-            query,
+            descriptors,
         })
     }
 }
@@ -46,17 +47,19 @@ pub(super) struct PairScorer {
     scorer: Scorer,
     threshold: f32,
     floor: f32,
+    views: ViewsMode,
 }
 
 impl PairScorer {
     /// Returns a pair scorer with the scorer's threshold, or another one.
-    pub(super) fn new(scorer: Scorer, threshold: Option<f32>) -> Self {
+    pub(super) fn new(scorer: Scorer, threshold: Option<f32>, views: ViewsMode) -> Self {
         let threshold = threshold.unwrap_or_else(|| scorer.threshold());
         let floor = scorer.cosine_floor(threshold);
         Self {
             scorer,
             threshold,
             floor,
+            views,
         }
     }
 
@@ -68,6 +71,11 @@ impl PairScorer {
     /// Cosine under which no pair can reach the threshold, whatever its other features.
     pub(super) fn floor(&self) -> f32 {
         self.floor
+    }
+
+    /// Which views are compared.
+    pub(super) fn views(&self) -> ViewsMode {
+        self.views
     }
 
     /// The scorer.
@@ -83,14 +91,11 @@ impl PairScorer {
         source: CandidateSource,
         record: &NumberRecord,
     ) -> StoreResult<ScoredCandidate> {
-        let cosine = cosine(&subject.query, &record.bf16()?);
-        let features = PairFeatures::of(cosine, &subject.signature.marks(), &record.marks());
+        let other = record.descriptors(self.views)?;
+        let compared = compare(&self.scorer, &subject.descriptors, &other);
+        let features = &compared.features;
         let exact_copy = subject.sha256 == record.sha256;
-        let score = if exact_copy {
-            1.0
-        } else {
-            self.scorer.score(&features)
-        };
+        let score = if exact_copy { 1.0 } else { compared.score };
         Ok(ScoredCandidate {
             number,
             id: record.id.clone(),
@@ -99,12 +104,13 @@ impl PairScorer {
             cluster: None,
             uploaded: record.uploaded,
             source,
-            cosine,
+            cosine: compared.cosine,
             pdq_distance: features.pdq_distance,
             pdq_quality: features.pdq_quality_min,
             flat_percent: features.flat_min,
             exact_copy,
             score,
+            view: compared.view,
         })
     }
 
@@ -200,25 +206,6 @@ impl Done {
     }
 }
 
-/// Sums that are kept side by side: as many as a vector unit has places for.
-const LANES: usize = 8;
-
-/// Returns the cosine of a query and a stored vector, bf16 as raw bits, of the same length. Sums in an order
-/// of its own, so that a pair has one cosine, on every machine, whoever found it.
-fn cosine(query: &[f32], stored: &[u16]) -> f32 {
-    let [mut dot, mut square_a, mut square_b] = [[0.0f32; LANES]; 3];
-    for (a, b) in query.chunks(LANES).zip(stored.chunks(LANES)) {
-        for (lane, (&a, &b)) in a.iter().zip(b).enumerate() {
-            let b = f32::from_bits(u32::from(b) << 16);
-            dot[lane] += a * b;
-            square_a[lane] += a * a;
-            square_b[lane] += b * b;
-        }
-    }
-    let sum = |lanes: [f32; LANES]| lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
-    (sum(dot) / (sum(square_a) * sum(square_b)).sqrt()) as f32
-}
-
 /// Sorts best first: by score, then by cosine (scores of plain copies saturate at 1), then by time
 /// of upload, then by id. This is the order in which heads are preferred, so it decides ties.
 pub(super) fn sort_best_first(scored: &mut [ScoredCandidate]) {
@@ -271,6 +258,8 @@ pub(super) struct Batch {
     pub records: HashMap<ImageNumber, NumberRecord>,
     /// Their embeddings.
     pub index: Recent,
+    /// Those of their views.
+    pub views: RecentViews,
 }
 
 impl Known<'_> {
@@ -351,34 +340,4 @@ fn no_record(number: ImageNumber) -> StoreError {
         format!("numbers/{number}"),
         "the index knows a number that has no record",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use likeness_index::bf16;
-
-    use super::*;
-
-    #[test]
-    fn a_cosine_is_that_of_the_textbook_for_any_length() {
-        for dim in [1, 7, 8, 24, 513] {
-            let wave = |seed: f32| {
-                (0..dim)
-                    .map(move |i| (seed * (i + 1) as f32).sin())
-                    .collect()
-            };
-            let (a, b): (Vec<f32>, Vec<f32>) = (wave(0.7), wave(1.3));
-            let stored = bf16::encode(&b);
-            let b = bf16::decode(&stored);
-            let dot = |x: &[f32], y: &[f32]| -> f64 {
-                x.iter()
-                    .zip(y)
-                    .map(|(&x, &y)| f64::from(x) * f64::from(y))
-                    .sum()
-            };
-            let expected = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
-            let got = f64::from(cosine(&a, &stored));
-            assert!((got - expected).abs() < 1e-6, "{dim}: {got} and {expected}");
-        }
-    }
 }

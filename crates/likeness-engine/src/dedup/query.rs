@@ -7,12 +7,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use likeness_core::log::{Offset, ReadLimits};
 use likeness_core::objects::PutOutcome;
-use likeness_core::{ImageId, Sha256, StoreError};
+use likeness_core::{ImageId, Sha256, StoreError, StoreResult};
 use likeness_vision::decode::decode as decode_image;
 use likeness_vision::thumbnail::thumbnail_jpeg;
 
 use super::Dedup;
 use super::assign_stage::totals;
+use super::live_index::unite;
 use super::objects::{image_path, thumbnail_path};
 use super::pairs::{Done, EXPLAINED, Known, Subject};
 use super::records::{ClusterRecord, ExplainRecord, ScoredCandidate, Signature, UploadEvent};
@@ -236,17 +237,20 @@ impl Dedup {
             }
         })?;
         let view = signature.view(&self.model);
-        let subject = Subject::new(sha256, signature)?;
-        let query = subject.query.clone();
+        let subject = Subject::new(sha256, signature, self.scorer.views())?;
+        let image = subject.descriptors.clone();
         let (index, floor) = (Arc::clone(&self.index), self.scorer.floor());
         let (max, keep) = (self.config.max_candidates, limit.max(EXPLAINED));
         let found = self
             .cpu
-            .run(move || index.search(&query, max, floor, keep))
+            .run(move || -> StoreResult<_> {
+                let found = index.search(&image.vector, max, floor, keep)?;
+                let by_views = index.search_views(&image, max, floor)?;
+                Ok(unite(found.candidates, by_views, max))
+            })
             .await
             .map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
         let candidates: Vec<_> = found
-            .candidates
             .into_iter()
             .map(|candidate| (candidate.number, CandidateSource::Index))
             .collect();
@@ -411,6 +415,7 @@ fn candidate_views(scored: &[ScoredCandidate]) -> Vec<CandidateView> {
             flat_percent: candidate.flat_percent,
             exact_copy: candidate.exact_copy,
             score: candidate.score,
+            view: candidate.view,
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use likeness_vision::views::ViewKind;
 use serde::{Deserialize, Serialize};
 
 use super::scorer::Marks;
-use super::view::{CandidateSource, Decision, Rejection, SignatureView};
+use super::view::{CandidateSource, Decision, MatchedView, Rejection, SignatureView};
 
 /// An image was stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,8 +60,31 @@ pub struct ViewRecord {
     pub kind: ViewKind,
     /// Which part, in upright pixels of the picture at full size.
     pub rect: Rect,
+    /// PDQ hash.
+    #[serde(with = "pdq_bytes")]
+    pub pdq: PdqHash,
+    /// PDQ quality, 0 to 100.
+    pub pdq_quality: u8,
+    /// As [`Signature::flatness`], of the view alone.
+    pub flatness: u8,
     /// As [`Signature::embedding`].
     pub embedding: Bytes,
+}
+
+impl ViewRecord {
+    /// As [`Signature::marks`].
+    pub(super) fn marks(&self) -> Marks {
+        Marks {
+            pdq: self.pdq,
+            pdq_quality: self.pdq_quality,
+            flatness: self.flatness,
+        }
+    }
+
+    /// As [`Signature::bf16`].
+    pub(super) fn bf16(&self) -> StoreResult<Vec<u16>> {
+        bf16_of(&self.embedding)
+    }
 }
 
 impl Signature {
@@ -211,7 +234,7 @@ pub(super) struct ScoredCandidate {
     pub uploaded: Timestamp,
     /// Where it came from.
     pub source: CandidateSource,
-    /// Cosine of the embeddings.
+    /// Cosine of the embeddings of what was compared.
     pub cosine: f32,
     /// PDQ distance in bits.
     pub pdq_distance: u16,
@@ -223,6 +246,9 @@ pub(super) struct ScoredCandidate {
     pub exact_copy: bool,
     /// Probability of a near-copy.
     pub score: f32,
+    /// The view that was compared, if it was not the wholes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<MatchedView>,
 }
 
 /// What the index and the scorer need to know of a decided image.
@@ -248,6 +274,9 @@ pub(super) struct NumberRecord {
     pub flatness: u8,
     /// Embedding as in [`Signature::embedding`].
     pub embedding: Bytes,
+    /// Views as in [`Signature::views`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub views: Vec<ViewRecord>,
 }
 
 impl NumberRecord {

@@ -93,6 +93,7 @@ mod tests {
             flat_percent: 0,
             exact_copy: false,
             score,
+            view: None,
         }
     }
 

@@ -52,7 +52,7 @@ impl Stage for ScoreStage {
         // Read before the heads: if a correction comes in between, the assign stage reads them again.
         let num_corrections = totals(self.state.as_ref()).await?.corrections;
         if !candidates.is_empty() {
-            let subject = subject(self.state.as_ref(), &upload).await?;
+            let subject = subject(self.state.as_ref(), &upload, self.scorer.views()).await?;
             let found: Vec<_> = candidates
                 .into_iter()
                 .map(|candidate| (candidate.number, CandidateSource::Index))

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::assign_stage::{AssignStage, totals};
 use super::backlog::Backlog;
 use super::candidates_stage::CandidatesStage;
+use super::compare::{CROP_MARGIN, INVERTED_MARGIN, REGION_MARGIN, ViewsMode};
 use super::config::DedupConfig;
 use super::health::Health;
 use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
@@ -94,7 +95,7 @@ impl Dedup {
         let started_loading = Instant::now();
         let spec = embedder.spec().clone();
         check_model(ports.catalog.as_ref(), &spec.digest).await?;
-        let scorer = Arc::new(PairScorer::new(scorer, config.threshold));
+        let scorer = Arc::new(PairScorer::new(scorer, config.threshold, config.views));
         let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
 
         let num_images = totals(ports.state.as_ref()).await?.images;
@@ -112,7 +113,8 @@ impl Dedup {
         );
 
         let cpu = CpuPool::new(config.cpu_threads);
-        let signer = Signer::new(cpu.clone(), embedder, config.limits.clone());
+        let signer = Signer::new(cpu.clone(), embedder, config.limits.clone())
+            .with_views(config.views.config());
         let service = Arc::new(Self {
             backlog: Arc::new(Backlog::new(
                 pending,
@@ -178,6 +180,7 @@ impl Dedup {
                 cpu: self.cpu.clone(),
                 limit: self.config.max_candidates,
                 floor: self.scorer.floor(),
+                views: self.scorer.views(),
             },
         );
         self.spawn(
@@ -286,7 +289,7 @@ async fn ensure_generation(
     scorer: &PairScorer,
     config: &DedupConfig,
 ) -> Result<Generation, EngineError> {
-    let parameters = serde_json::json!({
+    let mut parameters = serde_json::json!({
         "model": { "name": spec.model, "version": spec.version, "sha256": spec.digest },
         "signature": { "min_side": SIGNATURE_MIN_SIDE, "input_side": spec.input_side },
         "index": {
@@ -301,6 +304,17 @@ async fn ensure_generation(
         "scorer": scorer.scorer().id(),
         "threshold": scorer.threshold(),
     });
+    // Without views the parameters are those of before there were any.
+    if config.views != ViewsMode::Off {
+        parameters["views"] = serde_json::json!({
+            "mode": config.views,
+            "margins": {
+                "region": REGION_MARGIN,
+                "inverted": INVERTED_MARGIN,
+                "crop": CROP_MARGIN,
+            },
+        });
+    }
     let digest = sha2::Sha256::digest(parameters.to_string());
     let fingerprint = likeness_core::Sha256(digest.into()).to_string();
     let record = ports

@@ -12,8 +12,9 @@ use likeness_vision::runtime::queue::ModelPool;
 use likeness_vision::runtime::{Embedding, ModelError, prepare};
 use likeness_vision::views::{View, ViewsConfig, views};
 
-use super::flatness::flatness;
+use super::flatness;
 use super::records::{Signature, ViewRecord};
+use super::scorer::Marks;
 use crate::cpu::{CpuPool, Panicked};
 
 /// Pixels that a signature needs on the shorter side: enough for the model's input, and for PDQ,
@@ -104,16 +105,26 @@ impl Signer {
                 let hash = pdq(&decoded.image);
                 let hashed_at = Instant::now();
                 let input = prepare(&decoded.image, &spec);
-                let flatness = flatness(&input);
+                let flatness = flatness::flatness(&input);
                 let resized_at = Instant::now();
                 let full = (decoded.info.width, decoded.info.height);
                 let shown = (decoded.image.width(), decoded.image.height());
-                let views: Vec<View> = views(&decoded.image, &wanted)
+                let views: Vec<(View, Marks)> = views(&decoded.image, &wanted)
                     .into_iter()
-                    .map(|view| View {
-                        rect: view.rect.resized(shown, full),
-                        image: prepare(&view.image, &spec),
-                        ..view
+                    .map(|view| {
+                        let hash = pdq(&view.image);
+                        let input = prepare(&view.image, &spec);
+                        let marks = Marks {
+                            pdq: hash.hash,
+                            pdq_quality: hash.quality,
+                            flatness: flatness::flatness(&input),
+                        };
+                        let view = View {
+                            rect: view.rect.resized(shown, full),
+                            image: input,
+                            ..view
+                        };
+                        (view, marks)
                     })
                     .collect();
                 add(&times.decode, started, decoded_at);
@@ -126,10 +137,13 @@ impl Signer {
         let embedding = self.embedder.embed(input).await?;
         let mut view_records = Vec::with_capacity(views.len());
         // One after the other: an image with many views shall not crowd others out of the queue.
-        for View { kind, rect, image } in views {
+        for (View { kind, rect, image }, marks) in views {
             view_records.push(ViewRecord {
                 kind,
                 rect,
+                pdq: marks.pdq,
+                pdq_quality: marks.pdq_quality,
+                flatness: marks.flatness,
                 embedding: as_bytes(&self.embedder.embed(image).await?),
             });
         }

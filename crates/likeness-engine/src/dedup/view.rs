@@ -155,6 +155,59 @@ pub enum CandidateSource {
     Head,
 }
 
+/// Which picture of a pair a view is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchedPicture {
+    /// The image that was decided or asked about.
+    Image,
+    /// The candidate.
+    Candidate,
+}
+
+/// What a view shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewContent {
+    /// A part that may be a picture of its own.
+    Region,
+    /// The whole with inverted colours.
+    Inverted,
+    /// A part at a fixed place.
+    Crop,
+}
+
+/// A view of one picture that was compared with the whole of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MatchedView {
+    /// Whose view it is.
+    pub of: MatchedPicture,
+    /// What it shows.
+    pub content: ViewContent,
+    /// First column, in upright pixels of the picture at full size.
+    pub x: u32,
+    /// First row.
+    pub y: u32,
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+impl MatchedView {
+    /// Says what was compared, in words: `by a region of it`, where it is the candidate.
+    pub fn in_words(&self) -> &'static str {
+        match (self.of, self.content) {
+            (MatchedPicture::Image, ViewContent::Region) => "by a region of this image",
+            (MatchedPicture::Image, ViewContent::Inverted) => "by this image inverted",
+            (MatchedPicture::Image, ViewContent::Crop) => "by a crop of this image",
+            (MatchedPicture::Candidate, ViewContent::Region) => "by a region of it",
+            (MatchedPicture::Candidate, ViewContent::Inverted) => "by it inverted",
+            (MatchedPicture::Candidate, ViewContent::Crop) => "by a crop of it",
+        }
+    }
+}
+
 /// One candidate of an explain record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CandidateView {
@@ -166,7 +219,7 @@ pub struct CandidateView {
     pub head: String,
     /// Where it came from.
     pub source: CandidateSource,
-    /// Cosine of the embeddings.
+    /// Cosine of the embeddings of what was compared.
     pub cosine: f32,
     /// PDQ distance in bits, 0 to 256.
     pub pdq_distance: u16,
@@ -178,6 +231,9 @@ pub struct CandidateView {
     pub exact_copy: bool,
     /// Probability of a near-copy.
     pub score: f32,
+    /// The view that was compared with the other picture's whole; absent if the wholes were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<MatchedView>,
 }
 
 /// Why an image was decided as it was. Made when it was decided, from what was used to decide.

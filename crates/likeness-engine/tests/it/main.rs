@@ -4,3 +4,4 @@ mod corrections;
 mod crash;
 mod pipeline;
 mod support;
+mod views;

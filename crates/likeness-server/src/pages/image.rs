@@ -233,7 +233,12 @@ fn candidate_row(candidate: &CandidateView, threshold: f32) -> Markup {
             td.number { (candidate.pdq_distance) }
             td.number { (candidate.pdq_quality) }
             td.number { (candidate.flat_percent) " %" }
-            td.muted { (found) }
+            td.muted {
+                (found)
+                @if let Some(view) = &candidate.view {
+                    span title=(format!("{} × {} pixels at {}, {}", view.width, view.height, view.x, view.y)) { ", " (view.in_words()) }
+                }
+            }
             td.corrects {
                 button.button type="button" data-correct="always" data-other=(candidate.id) title="Always in one cluster" hidden { "Same" }
                 button.button type="button" data-correct="never" data-other=(candidate.id) title="Never in one cluster" hidden { "Different" }

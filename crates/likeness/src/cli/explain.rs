@@ -78,13 +78,28 @@ pub(crate) fn candidate_table(candidates: &[CandidateView], threshold: f32) -> T
             } else {
                 candidate.head.clone()
             },
-            match candidate.source {
-                CandidateSource::Index => "index",
-                CandidateSource::Recent => "recent",
-                CandidateSource::Head => "head",
-            }
-            .to_owned(),
+            found(candidate),
         ]);
     }
     table
+}
+
+/// Says where a candidate came from, and by which view it was compared.
+fn found(candidate: &CandidateView) -> String {
+    let source = match candidate.source {
+        CandidateSource::Index => "index",
+        CandidateSource::Recent => "recent",
+        CandidateSource::Head => "head",
+    };
+    match candidate.view {
+        None => source.to_owned(),
+        Some(view) => format!(
+            "{source}, {} at {},{} {}×{}",
+            view.in_words(),
+            view.x,
+            view.y,
+            view.width,
+            view.height
+        ),
+    }
 }

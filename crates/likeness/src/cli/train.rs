@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use likeness_engine::dedup::compare::ViewsMode;
 use likeness_engine::dedup::scorer::{FitOptions, FitReport, HeldOut, PictureKind, fit};
 use likeness_vision::DecodeLimits;
 use likeness_vision::edits::{EditList, WORKING_SIDE};
@@ -119,7 +120,7 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
         tokio::task::spawn_blocking(move || Sources::open(&args, &limits)).await??
     };
     let models = wire::load_models(&context).await?;
-    let signer = corpus::signer(&models, &limits);
+    let signer = corpus::signer(&models, &limits, ViewsMode::Off);
     let list = EditList::from(args.list);
     let mut gallery = Gallery {
         originals: Vec::new(),

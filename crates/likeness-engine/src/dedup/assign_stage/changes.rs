@@ -10,7 +10,7 @@ use likeness_core::{Generation, ImageId, ImageNumber, Timestamp};
 use super::{AssignStage, totals};
 use crate::EngineError;
 use crate::dedup::clusters::{list, unlist};
-use crate::dedup::live_index::Recent;
+use crate::dedup::live_index::{Recent, RecentViews};
 use crate::dedup::pairs::{Batch, Subject};
 use crate::dedup::records::{
     ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
@@ -57,6 +57,7 @@ impl Changes {
             batch: Batch {
                 records: HashMap::new(),
                 index: Recent::new(stage.dim, stage.limit, u64::MAX),
+                views: RecentViews::new(stage.dim, stage.limit, u64::MAX, stage.scorer.views()),
             },
             clusters: HashMap::new(),
             totals,
@@ -119,6 +120,7 @@ impl Changes {
             pdq_quality: subject.signature.pdq_quality,
             flatness: subject.signature.flatness,
             embedding: subject.signature.embedding.clone(),
+            views: subject.signature.views.clone(),
         };
         let member = MemberRecord {
             id: upload.id.clone(),
@@ -150,6 +152,7 @@ impl Changes {
             Write::Put(explain_key(&upload.id), encode(&explain)),
         ]);
         self.batch.index.insert(number, &record.bf16()?)?;
+        self.batch.views.insert(number, &record)?;
         self.batch.records.insert(number, record);
         let decision = Decision {
             id: upload.id.to_string(),

@@ -10,14 +10,18 @@ use likeness_core::{Sha256, StoreResult, Timestamp};
 use likeness_index::{OpenedVectors, bf16};
 use likeness_vision::PdqHash;
 use likeness_vision::decode::ImageFormat;
+use likeness_vision::regions::{Rect, RegionKind};
+use likeness_vision::views::ViewKind;
 use proptest::prelude::*;
 
+use super::super::compare::ViewsMode;
 use super::super::config::DedupConfig;
 use super::super::live_index::IndexConfig;
-use super::super::records::{MemberRecord, Signature, UploadEvent};
+use super::super::records::{ExplainRecord, MemberRecord, Signature, UploadEvent, ViewRecord};
 use super::super::scorer::Scorer;
-use super::super::tables::{MEMBERS, signature_key};
+use super::super::tables::{MEMBERS, explain_key, signature_key};
 use super::super::upload::decode_decision;
+use super::super::view::MatchedPicture;
 use super::*;
 
 const DIM: usize = 24;
@@ -47,13 +51,12 @@ impl Random {
     }
 }
 
-/// One image of a log: of a family whose members are near the threshold with each other.
+/// One image of a log: of a family whose members are near the threshold with each other. One in two shows
+/// members of up to two other families beside it.
 fn image(seed: u64, idx: u64, families: u64) -> (UploadEvent, Signature) {
     let mut own = Random(seed ^ idx << 20);
     let mut family = Random(seed ^ own.below(families) << 40);
-    let embedding: Vec<f32> = (0..DIM)
-        .map(|_| family.component() + 0.55 * own.component())
-        .collect();
+    let embedding = member(&mut family, &mut own);
     let upload = UploadEvent {
         id: ImageId::new(format!("i{idx}")).expect("a good id"),
         name: None,
@@ -69,9 +72,39 @@ fn image(seed: u64, idx: u64, families: u64) -> (UploadEvent, Signature) {
         pdq: PdqHash([0; 32]),
         pdq_quality: 0,
         flatness: 0,
-        embedding: bf16::to_le_bytes(&bf16::encode(&embedding)).into(),
+        embedding,
+        views: (0..own.below(4).saturating_sub(1))
+            .map(|shown| view(seed, shown, families, &mut own))
+            .collect(),
     };
     (upload, signature)
+}
+
+fn member(family: &mut Random, own: &mut Random) -> bytes::Bytes {
+    let embedding: Vec<f32> = (0..DIM)
+        .map(|_| family.component() + 0.55 * own.component())
+        .collect();
+    bf16::to_le_bytes(&bf16::encode(&embedding)).into()
+}
+
+fn view(seed: u64, shown: u64, families: u64, own: &mut Random) -> ViewRecord {
+    let mut family = Random(seed ^ own.below(families) << 40);
+    ViewRecord {
+        kind: match shown {
+            0 => ViewKind::Region(RegionKind::Panel),
+            _ => ViewKind::Inverted,
+        },
+        rect: Rect {
+            x: 0,
+            y: 0,
+            width: 1,
+            height: 1,
+        },
+        pdq: PdqHash([0; 32]),
+        pdq_quality: 0,
+        flatness: 0,
+        embedding: member(&mut family, own),
+    }
 }
 
 /// Fails the next commit if told to, before it is made or after.
@@ -120,10 +153,15 @@ pub(in crate::dedup) struct Fixture {
 
 impl Fixture {
     pub(in crate::dedup) async fn new(exact_below: u64) -> Self {
+        Self::with_views(exact_below, ViewsMode::Off).await
+    }
+
+    async fn with_views(exact_below: u64, views: ViewsMode) -> Self {
         let dedup = DedupConfig {
             index_probes: 1,
             index_epsilon: 1.0,
             exact_below,
+            views,
             ..DedupConfig::default()
         };
         let config = IndexConfig::of(&dedup, DIM);
@@ -157,7 +195,7 @@ impl Fixture {
             index: Arc::new(index.expect("opens")),
             cpu: CpuPool::new(threads),
             threads,
-            scorer: Arc::new(PairScorer::new(Scorer::builtin(), None)),
+            scorer: Arc::new(PairScorer::new(Scorer::builtin(), None, config.views)),
             waiters: Arc::default(),
             backlog: Arc::new(Backlog::new(0, 1, 1)),
             generation: Generation(1),
@@ -176,11 +214,17 @@ impl Fixture {
         let (upload, signature) = image(seed, idx, self.families);
         let row = Write::Put(signature_key(&upload.id), encode(&signature));
         self.store.write(vec![row]).await.expect("writes");
-        let subject = Subject::new(upload.sha256, signature).expect("a signature");
+        let subject =
+            Subject::new(upload.sha256, signature, self.config.views).expect("a signature");
         let stage = &self.stage;
         let found = stage
             .index
-            .search(&subject.query, stage.limit, stage.scorer.floor(), EXPLAINED)
+            .search(
+                &subject.descriptors.vector,
+                stage.limit,
+                stage.scorer.floor(),
+                EXPLAINED,
+            )
             .expect("searches");
         let candidates: Vec<_> = found
             .candidates
@@ -311,18 +355,63 @@ fn the_log_of_these_tests_is_one_where_the_index_misses_copies() {
     });
 }
 
+#[test]
+fn views_of_images_before_and_after_join_what_they_show() {
+    block_on(async {
+        let mut n_heads = Vec::new();
+        for views in [
+            ViewsMode::Off,
+            ViewsMode::Regions,
+            ViewsMode::RegionsAndInverted,
+        ] {
+            let mut fixture = Fixture::with_views(u64::MAX, views).await;
+            fixture.run(1, &mut Random(1)).await;
+            let mut by_own = 0;
+            let mut by_other = 0;
+            let mut heads = 0;
+            for idx in 0..N_IMAGES {
+                let id = ImageId::new(format!("i{idx}")).expect("a good id");
+                let row = fixture.store.get(&explain_key(&id)).await.expect("reads");
+                let explain: ExplainRecord =
+                    decode("explain", &row.expect("explained")).expect("a record");
+                let best = explain.candidates.first();
+                match best.filter(|best| best.score >= explain.threshold) {
+                    None => heads += 1,
+                    Some(best) => match best.view.map(|view| view.of) {
+                        Some(MatchedPicture::Image) => by_own += 1,
+                        Some(MatchedPicture::Candidate) => by_other += 1,
+                        None => {}
+                    },
+                }
+            }
+            let is_on = views != ViewsMode::Off;
+            assert_eq!((by_own > 10, by_other > 10), (is_on, is_on), "{views:?}");
+            n_heads.push(heads);
+        }
+        assert!(
+            n_heads.is_sorted_by(|more, fewer| more > fewer),
+            "{n_heads:?}"
+        );
+    });
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn the_same_log_gives_the_same_clusters_to_the_bit(
         seed in 0u64..1 << 20,
         accidents in proptest::collection::vec(any::<u64>(), 3),
+        (exact_below, views) in prop_oneof![
+            Just((8, ViewsMode::Off)),
+            Just((8, ViewsMode::RegionsAndInverted)),
+            Just((300, ViewsMode::RegionsAndInverted)),
+        ],
     ) {
         block_on(async {
             let mut expected = None;
             for accident in accidents {
-                let mut fixture = Fixture::new(8).await;
+                let mut fixture = Fixture::with_views(exact_below, views).await;
                 fixture.run(seed, &mut Random(accident)).await;
                 let outcome = fixture.outcome().await;
                 match &expected {

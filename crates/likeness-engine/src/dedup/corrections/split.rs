@@ -194,7 +194,7 @@ impl Applying<'_> {
         let signature: Signature = self.row("signature", &key).await?.ok_or_else(|| {
             StoreError::corrupt("state", format!("signature/{}", placed.id), "missing")
         })?;
-        let subject = Subject::new(placed.record.sha256, signature)?;
+        let subject = Subject::new(placed.record.sha256, signature, self.scorer.views())?;
         Ok(self.scorer.score_pair(&subject, head)?)
     }
 }

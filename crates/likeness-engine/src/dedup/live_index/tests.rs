@@ -19,6 +19,7 @@ fn config() -> IndexConfig {
         probes: 32,
         epsilon: 3.0,
         exact_below: 1,
+        views: ViewsMode::Off,
         audit: AuditConfig {
             every: 1,
             wanted: 0.0,
@@ -50,6 +51,7 @@ fn record(number: u64) -> (ImageNumber, NumberRecord) {
         pdq_quality: 100,
         flatness: 0,
         embedding: bf16::to_le_bytes(&bf16::encode(&vector(number))).into(),
+        views: Vec::new(),
         id,
     };
     (ImageNumber(number), record)

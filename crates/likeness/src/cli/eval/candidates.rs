@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use likeness_engine::dedup::compare::ViewsMode;
 use likeness_engine::eval::SchemeReport;
 use likeness_index::SearchParams;
 use likeness_vision::edits::EditList;
@@ -153,10 +154,10 @@ impl Embedded {
         let models = wire::load_models(context).await?;
         let spec = models.spec();
         let model = format!("{} {}", spec.model, spec.version);
-        let signer = corpus::signer(&models, &limits);
+        let signer = corpus::signer(&models, &limits, ViewsMode::Off);
         let embed = async |corpus: &Arc<Corpus>, variants: &[Variant]| -> anyhow::Result<Vec<_>> {
             let signed = corpus::sign_all(corpus, variants, args.seed, &signer).await?;
-            Ok(signed.into_iter().map(|signed| signed.vector).collect())
+            Ok(signed.into_iter().map(|signed| signed.0.vector).collect())
         };
         let all = photos.variants(EditList::from(args.list));
         note(format_args!(

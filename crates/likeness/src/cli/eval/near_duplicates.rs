@@ -175,7 +175,7 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
     ));
     let models = wire::load_models(&context).await?;
     let spec = models.spec().clone();
-    let signer = corpus::signer(&models, &limits);
+    let signer = corpus::signer(&models, &limits, context.config.dedup.views);
     let lab = Arc::new(Lab::new(Arc::new(corpus), scenes, signer, args.seed));
     if let Some(folder) = &args.write {
         return write(&lab, pictures, folder, &context).await;

@@ -227,6 +227,7 @@ fn mix(seed: u64, number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use likeness_engine::dedup::compare::Descriptors;
     use likeness_engine::dedup::scorer::Marks;
     use likeness_vision::PdqHash;
 
@@ -234,13 +235,16 @@ mod tests {
 
     /// Pictures of the plane: an original of each direction, and a copy of the first.
     fn gallery(originals: &[(PictureKind, f32, &[usize])]) -> Gallery {
-        let signed = |degrees: f32| Signed {
-            vector: vec![degrees.to_radians().cos(), degrees.to_radians().sin()],
-            marks: Marks {
-                pdq: PdqHash([0; 32]),
-                pdq_quality: 100,
-                flatness: 0,
-            },
+        let signed = |degrees: f32| {
+            Signed(Descriptors {
+                vector: vec![degrees.to_radians().cos(), degrees.to_radians().sin()],
+                marks: Marks {
+                    pdq: PdqHash([0; 32]),
+                    pdq_quality: 100,
+                    flatness: 0,
+                },
+                views: Vec::new(),
+            })
         };
         let mut pictures = Vec::new();
         for (original, (_, degrees, _)) in originals.iter().enumerate() {

@@ -134,7 +134,7 @@ impl Contender<'_> {
     /// Returns the score, 0 to 1, of two pictures given by number and signature.
     pub(super) fn score(&self, first: (usize, &Signed), second: (usize, &Signed)) -> f32 {
         match self {
-            Self::Scorer(scorer, _) => scorer.score(&first.1.features(second.1)),
+            Self::Scorer(scorer, _) => first.1.compare(second.1, scorer).score,
             Self::Cosine => first.1.features(second.1).cosine.clamp(0.0, 1.0),
             Self::Pdq => 1.0 - f32::from(first.1.features(second.1).pdq_distance) / PDQ_BITS,
             Self::Hashes(hashes) => {

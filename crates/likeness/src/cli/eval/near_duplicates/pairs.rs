@@ -49,7 +49,7 @@ impl<'a> Gallery<'a> {
     }
 
     /// Compares each photo with its copies, and with every picture of other photos; two photos once. Pairs of
-    /// one family count as neither.
+    /// one family, and a photo with a collage that shows it beside another, count as neither.
     pub(super) fn score(&self, contender: &Contender<'_>) -> Pairs {
         let (_, threshold) = contender.recommended();
         let mut pairs = Pairs {
@@ -71,7 +71,9 @@ impl<'a> Gallery<'a> {
             for (second, variant, variant_signed) in variants() {
                 let is_own = variant.photo == original.photo;
                 let is_seen = variant.edit.is_none() && variant.photo <= original.photo;
-                if is_seen || !is_own && self.are_related(original.photo, variant.photo) {
+                let is_neither = self.are_related(original.photo, variant.photo)
+                    || self.lab.corpus.shows(variant, original.photo);
+                if is_seen || !is_own && is_neither {
                     continue;
                 }
                 let score = contender.score((first, original_signed), (second, variant_signed));
