@@ -6,7 +6,7 @@
 //! again. Exact vectors are in a store of their own and are read only to compare the best.
 //!
 //! The latest images are kept in [`Recent`] as well, which looks at all of them: a corpus that fits into
-//! it is searched exactly.
+//! it is searched exactly. So are the views of these images: see `views.rs`.
 //!
 //! Searches of callers and of the stages that work ahead see whatever is committed. The search that a
 //! decision is made from sees what follows from the image's number alone: see `decision.rs`.
