@@ -19,33 +19,45 @@ fn config(views: ViewsMode) -> DedupConfig {
     }
 }
 
-/// Soft waves of colour, as no page has them; other seeds give unlike pictures.
-fn photo(seed: u32) -> RgbImage {
+/// Soft spots of colour with some grain; other seeds give unlike pictures.
+fn photo(seed: u64) -> RgbImage {
+    let mut state = seed;
+    let mut between = |low: f32, high: f32| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let share = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb) >> 40;
+        low + (high - low) * share as f32 / (1 << 24) as f32
+    };
+    let ground: [f32; 3] = std::array::from_fn(|_| between(60.0, 160.0));
+    let spots: [_; 24] = std::array::from_fn(|_| {
+        let colour: [f32; 3] = std::array::from_fn(|_| between(-90.0, 90.0));
+        let centre = [between(0.0, 1.0), between(0.0, 1.0)];
+        (centre, between(0.05, 0.3), colour)
+    });
     let image = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
-        [1_u32, 2, 3].map(|channel| {
-            let draw = |salt: u32| {
-                let mixed = (seed * 64 + channel * 8 + salt).wrapping_mul(0x9e37_79b1);
-                (mixed >> 8) as f32 / (1 << 24) as f32
-            };
-            let wave = |across: f32, down: f32, phase: f32| {
-                let turns = across * x as f32 / WIDTH as f32 + down * y as f32 / HEIGHT as f32;
-                (std::f32::consts::TAU * (turns + phase)).sin()
-            };
-            let level = wave(1.0 + 2.0 * draw(1), 2.0 * draw(2), draw(3))
-                + wave(draw(4), 1.0 + 2.0 * draw(5), draw(6));
-            (100.0 + 40.0 * level) as u8
-        })
+        let grain = between(-12.0, 12.0);
+        let mut levels = ground.map(|level| level + grain);
+        let at = [x as f32 / WIDTH as f32, y as f32 / HEIGHT as f32];
+        for (centre, radius, colour) in &spots {
+            let (across, down) = (at[0] - centre[0], at[1] - centre[1]);
+            let near = (1.0 - (across * across + down * down) / (radius * radius)).max(0.0);
+            for (level, colour) in levels.iter_mut().zip(colour) {
+                *level += near * colour;
+            }
+        }
+        // Darker than paper everywhere.
+        levels.map(|level| level.clamp(0.0, 210.0) as u8)
     });
     image.expect("no side is zero")
 }
 
 /// White paper with photos at given places.
-fn page(photos: &[(u32, u32, u32)]) -> RgbImage {
+fn page(width: u32, height: u32, photos: &[(u32, u32, u64)]) -> RgbImage {
     let photos: Vec<_> = photos
         .iter()
         .map(|&(left, top, seed)| (left, top, photo(seed)))
         .collect();
-    let image = RgbImage::from_fn(1_000, 800, |x, y| {
+    let image = RgbImage::from_fn(width, height, |x, y| {
         let shown = photos.iter().find_map(|(left, top, photo)| {
             let (x, y) = (x.checked_sub(*left)?, y.checked_sub(*top)?);
             photo.pixel(x, y)
@@ -78,24 +90,28 @@ async fn matched(dedup: &Dedup, name: &str) -> Option<(MatchedPicture, ViewConte
 async fn a_picture_on_a_page_joins_the_picture_and_a_picture_the_page_it_is_on() {
     let dedup = start_with(&memory_ports(), config(ViewsMode::Regions)).await;
     decide(&dedup, "photo", jpeg(&photo(1))).await;
-    let on_page = decide(&dedup, "page", jpeg(&page(&[(200, 100, 1)]))).await;
-    assert_eq!(on_page.canonical_id.as_deref(), Some("photo"));
+    let on_page = decide(&dedup, "page", jpeg(&page(480, 340, &[(60, 50, 1)]))).await;
+    let explain = dedup.explain(&id("page")).await.expect("it was decided");
+    assert_eq!(
+        on_page.canonical_id.as_deref(),
+        Some("photo"),
+        "{explain:?}"
+    );
     assert_eq!(
         matched(&dedup, "page").await,
         Some((MatchedPicture::Image, ViewContent::Region))
     );
-    let explain = dedup.explain(&id("page")).await.expect("it was decided");
     let view = explain.candidates[0].view.expect("a region");
     for (found, expected) in [
-        (view.x, 200),
-        (view.y, 100),
+        (view.x, 60),
+        (view.y, 50),
         (view.width, WIDTH),
         (view.height, HEIGHT),
     ] {
         assert!(found.abs_diff(expected) <= 12, "{view:?}");
     }
 
-    let first_page = decide(&dedup, "first page", jpeg(&page(&[(500, 400, 2)]))).await;
+    let first_page = decide(&dedup, "first page", jpeg(&page(480, 340, &[(70, 40, 2)]))).await;
     assert_eq!(first_page.kind, DecisionKind::NewCluster);
     let shown = decide(&dedup, "shown", jpeg(&photo(2))).await;
     assert_eq!(shown.canonical_id.as_deref(), Some("first page"));
@@ -125,7 +141,11 @@ async fn inverted_pictures_meet_whichever_comes_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collage_joins_one_of_its_pictures_before_and_after_a_restart() {
-    let collage = jpeg(&page(&[(100, 80, 3), (540, 80, 4), (100, 480, 5)]));
+    let collage = jpeg(&page(
+        1_000,
+        800,
+        &[(100, 80, 3), (540, 80, 4), (100, 480, 5)],
+    ));
     let ports = memory_ports();
     let dedup = start_with(&ports, config(ViewsMode::Regions)).await;
     for seed in [3, 4] {
@@ -135,7 +155,7 @@ async fn a_collage_joins_one_of_its_pictures_before_and_after_a_restart() {
     let joined = decide(&dedup, "collage", collage).await;
     let head = joined.canonical_id.expect("it is in a cluster");
     assert!(["photo-3", "photo-4"].contains(&head.as_str()), "{head}");
-    let founded = decide(&dedup, "other", jpeg(&page(&[(300, 300, 6)]))).await;
+    let founded = decide(&dedup, "other", jpeg(&page(480, 340, &[(60, 50, 6)]))).await;
     assert_eq!(founded.kind, DecisionKind::NewCluster);
     dedup.shutdown().await;
 
@@ -156,7 +176,7 @@ async fn a_collage_joins_one_of_its_pictures_before_and_after_a_restart() {
 async fn without_views_wholes_alone_are_compared_whatever_was_stored() {
     let ports = memory_ports();
     let dedup = start_with(&ports, config(ViewsMode::Regions)).await;
-    decide(&dedup, "page", jpeg(&page(&[(200, 100, 1)]))).await;
+    decide(&dedup, "page", jpeg(&page(480, 340, &[(60, 50, 1)]))).await;
     dedup.shutdown().await;
 
     let dedup = start_with(&ports, config(ViewsMode::Off)).await;
