@@ -105,7 +105,7 @@ mod tests {
     async fn a_caller_that_nobody_polls_keeps_no_other_from_running() {
         use futures::FutureExt as _;
         let pool = CpuPool::new(1);
-        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
         let mut first = Box::pin(pool.run(move || released.recv().is_ok()));
         assert!((&mut first).now_or_never().is_none());
         let mut neglected = Box::pin(pool.run(|| 1));

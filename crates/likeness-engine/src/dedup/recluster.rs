@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use likeness_core::{ImageId, ImageNumber, StoreError};
+use likeness_core::{ImageId, ImageNumber, StoreError, StoreResult};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Dedup;
 use super::assign_stage::totals;
 use super::corrections::constraints;
+use super::live_index::unite;
 use super::pairs::{Known, Subject};
 use super::partition::{Bonds, Contradiction, Edge, Node, partition};
 use super::records::{ClusterRecord, NumberRecord, Signature};
@@ -144,18 +145,21 @@ impl Dedup {
         let signature = signature.ok_or_else(|| {
             StoreError::corrupt("state", format!("signature/{}", record.id), "missing")
         })?;
-        let subject = Subject::new(record.sha256, signature)?;
-        let query = subject.query.clone();
+        let subject = Subject::new(record.sha256, signature, self.scorer.views())?;
+        let image = subject.descriptors.clone();
         let (index, floor) = (Arc::clone(&self.index), self.scorer.floor());
         let limit = self.config.max_candidates;
         let found = self
             .cpu
-            .run(move || index.search(&query, limit, floor, 0))
+            .run(move || -> StoreResult<_> {
+                let found = index.search(&image.vector, limit, floor, 0)?;
+                let by_views = index.search_views(&image, limit, floor)?;
+                Ok(unite(found.candidates, by_views, limit))
+            })
             .await
             .map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
         // A pair that the other image has found is known already.
         let new: Vec<ImageNumber> = found
-            .candidates
             .iter()
             .map(|candidate| candidate.number)
             .filter(|other| other.0 < images && other.0 != number)

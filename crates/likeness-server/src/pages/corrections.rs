@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
+use likeness_core::ImageId;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::view::Page as Listed;
 use likeness_engine::dedup::{Command, CorrectionOutcome, CorrectionView};
@@ -149,7 +150,7 @@ fn pictures(command: &Command) -> Markup {
     let ids: Vec<&str> = match command {
         Command::Split { members, .. } => {
             let shown = members.iter().take(SHOWN_MEMBERS);
-            shown.map(|id| id.as_str()).collect()
+            shown.map(ImageId::as_str).collect()
         }
         Command::Merge { into, from } => vec![into.as_str(), from.as_str()],
         Command::ReHead { head, .. } => vec![head.as_str()],
