@@ -92,6 +92,7 @@ pub(crate) struct CorrectionsQuery {
         (status = 408, description = "`body_timeout`", body = ErrorBody),
         (status = 429, description = "`overloaded`; see `Retry-After`", body = ErrorBody),
         (status = 503, description = "`busy`, `shutting_down`; see `Retry-After`", body = ErrorBody),
+        (status = 507, description = "`no_space`: the disk is full; nothing was stored", body = ErrorBody),
     ),
 )]
 pub(crate) async fn correct(
@@ -128,6 +129,7 @@ pub(crate) async fn correct(
         (status = 403, description = "`missing_scope`, `cross_origin`", body = ErrorBody),
         (status = 429, description = "`overloaded`; see `Retry-After`", body = ErrorBody),
         (status = 503, description = "`busy`, `shutting_down`; see `Retry-After`", body = ErrorBody),
+        (status = 507, description = "`no_space`: the disk is full; nothing was stored", body = ErrorBody),
     ),
 )]
 pub(crate) async fn undo(
