@@ -77,7 +77,12 @@ class Scann(Contender):
         def search(i):
             answers[i] = query(rows[i], K, reorder, leaves)[0]
 
-        return search, lambda: self.padded(answers, len(rows))
+        def table():
+            # A run that was ended early leaves the last queries without answers.
+            given = [answer for answer in answers if answer is not None]
+            return self.padded(given, len(given))
+
+        return search, table
 
     def empty_call(self):
         few = scann_ops_pybind.builder(self.data.base[:K], K, "dot_product")

@@ -67,7 +67,9 @@ class Usearch(Contender):
             answers[i] = query(rows[i], K, False, 1)
 
         def table():
-            return self.padded([keys[0][: int(counts[0])] for keys, _, counts, *_ in answers], len(rows))
+            # A run that was ended early leaves the last queries without answers.
+            given = [answer for answer in answers if answer is not None]
+            return self.padded([keys[0][: int(counts[0])] for keys, _, counts, *_ in given], len(given))
 
         return search, table
 
