@@ -54,6 +54,11 @@ impl HighestScores {
         }
     }
 
+    /// Takes note of scores that are lower than every one of interest.
+    pub fn add_lower(&mut self, count: u64) {
+        self.total += count;
+    }
+
     /// Scores seen.
     pub fn total(&self) -> u64 {
         self.total

@@ -7,6 +7,7 @@
 //! - [`interval`]: how far a share may be off, being counted on a sample.
 //! - [`candidates`]: which of the vectors that exact search finds an index hands over as candidates.
 //! - [`distractors`]: vectors that look like embeddings of further pictures.
+//! - [`crowd`]: pictures against very many of those.
 //! - [`report`]: what `likeness eval near-duplicates` writes, as JSON and as text.
 //!
 //! A share of nothing is `None`, never 0 or 1. Not here: making edits, running models, clocks.
@@ -14,6 +15,7 @@
 pub mod candidates;
 pub mod clusters;
 pub mod contenders;
+pub mod crowd;
 pub mod distractors;
 pub mod highest;
 pub mod interval;
@@ -25,6 +27,7 @@ pub use candidates::{
 };
 pub use clusters::{ClusterQuality, cluster_quality};
 pub use contenders::{ContenderPoint, ContenderReport, SideBySide};
+pub use crowd::{CrowdReport, NearDistractor, near_distractors};
 pub use distractors::Distractors;
 pub use highest::HighestScores;
 pub use interval::{Interval, Share};

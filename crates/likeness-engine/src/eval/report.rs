@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clusters::ClusterQuality;
 use super::contenders::SideBySide;
+use super::crowd::CrowdReport;
 use super::interval::Share;
 use super::pairs::{EditRecall, Mistakes, OperatingPoint, ScoredPair};
 
@@ -81,6 +82,9 @@ pub struct NearDuplicateReport {
     pub clusters: Option<ClusterQuality>,
     /// Different pictures that are hard to tell apart; `None` if none were made.
     pub hard_negatives: Option<HardNegatives>,
+    /// Against distractors; `None` if none were drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<CrowdReport>,
     /// Other ways to compare the same pictures; `None` if only the scorer was asked.
     pub side_by_side: Option<SideBySide>,
     /// The pairs to look at.
@@ -151,6 +155,9 @@ impl fmt::Display for NearDuplicateReport {
         }
         if let Some(negatives) = &self.hard_negatives {
             write_negatives(f, negatives)?;
+        }
+        if let Some(crowd) = &self.crowd {
+            write!(f, "{crowd}")?;
         }
         if let Some(side_by_side) = &self.side_by_side {
             write!(f, "{side_by_side}")?;
@@ -302,6 +309,7 @@ mod tests {
                 pairs: Share { count: 1, total: 3 },
                 merged: Share { count: 0, total: 3 },
             }])),
+            crowd: None,
             side_by_side: None,
             mistakes: hardest_mistakes(&pairs, 0.5, 5),
         }

@@ -1,6 +1,7 @@
 //! `likeness eval near-duplicates`: copies of photos through the whole pipeline.
 
 mod contenders;
+mod crowd;
 mod lab;
 mod pairs;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use likeness_engine::dedup::Signer;
 use likeness_engine::eval::{
     NearDuplicateReport, Share, SideBySide, cluster_quality, hardest_mistakes, operating_points,
     recall_per_edit,
@@ -19,12 +21,13 @@ use likeness_vision::edits::{EditList, WORKING_SIDE};
 use serde::Serialize;
 
 use self::contenders::{Contender, Hashes};
+use self::crowd::Crowd;
 use self::lab::{Lab, Picture, lab_id};
 use self::pairs::Gallery;
 use super::ListName;
 use crate::cli::Context;
 use crate::config::Overrides;
-use crate::corpus::{self, Corpus};
+use crate::corpus::{self, Corpus, Variant};
 use crate::families::Families;
 use crate::files::find_named;
 use crate::intake::take_in;
@@ -38,6 +41,9 @@ const FPR_TARGETS: [f64; 6] = [0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4];
 
 /// The rate that edits are compared at side by side.
 const COMPARED_AT: f64 = 1e-6;
+
+/// Scores of strangers that are kept: more than a ten-thousandth of the pairs of a thousand photos.
+const KEPT_STRANGERS: usize = 1 << 21;
 
 /// Mistakes of each kind that the report lists.
 const MISTAKES: usize = 10;
@@ -57,6 +63,7 @@ same files: `--write DIR` writes these and stops; `--hashes FILE` reads JSON of 
 Examples:
   likeness eval near-duplicates --photos ~/Pictures/2025 --limit 300
   likeness eval near-duplicates --photos a --photos b --list extreme --json > extreme.json
+  likeness eval near-duplicates --photos a --distractors 1000000
   likeness eval near-duplicates --photos a --negatives --same-scene rooms --families f.toml")]
 pub(crate) struct NearDuplicatesArgs {
     /// Folder of photos; may be given several times
@@ -80,6 +87,12 @@ pub(crate) struct NearDuplicatesArgs {
     /// Folder of photos that show one scene from several sides, as further hard negatives
     #[arg(long, value_name = "DIR")]
     same_scene: Option<PathBuf>,
+    /// Compare all photos and copies with so many synthetic embeddings, drawn like those of real pictures
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+    distractors: u64,
+    /// Folder of other photos that those are modelled on; may be given several times [default: every other photo]
+    #[arg(long, value_name = "DIR", requires = "distractors")]
+    background: Vec<PathBuf>,
     /// Hashes that another program made of the same files; may be given several times
     #[arg(long, value_name = "FILE")]
     hashes: Vec<PathBuf>,
@@ -117,6 +130,7 @@ struct Written {
 struct Subject {
     corpus: Corpus,
     scenes: Option<Corpus>,
+    background: Option<Corpus>,
     families: Families,
 }
 
@@ -133,8 +147,12 @@ impl Subject {
             Corpus::of_files(files, limit, limits.clone(), WORKING_SIDE)
         };
         let scenes = args.same_scene.as_ref();
+        let has_background = !args.background.is_empty();
         Ok(Self {
             corpus: open(&args.photos, args.limit)?,
+            background: has_background
+                .then(|| open(&args.background, None))
+                .transpose()?,
             scenes: scenes
                 .map(|folder| open(std::slice::from_ref(folder), None))
                 .transpose()?,
@@ -153,6 +171,7 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
     let Subject {
         corpus,
         scenes,
+        background,
         families,
     } = opening.await??;
     let list = EditList::from(args.list);
@@ -176,6 +195,10 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
     let models = wire::load_models(&context).await?;
     let spec = models.spec().clone();
     let signer = corpus::signer(&models, &limits, context.config.dedup.views);
+    let background = match background {
+        Some(photos) => Some(embed(photos, args.seed, &signer).await?),
+        None => None,
+    };
     let lab = Arc::new(Lab::new(Arc::new(corpus), scenes, signer, args.seed));
     if let Some(folder) = &args.write {
         return write(&lab, pictures, folder, &context).await;
@@ -194,6 +217,17 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
     for score in &scores {
         found.add(*score >= threshold);
     }
+    let crowd = Crowd {
+        count: args.distractors,
+        seed: args.seed,
+        scorer: &scorer,
+        threshold,
+        background,
+        stop: &context.stop,
+    };
+    let crowd = (args.distractors > 0)
+        .then(|| crowd.compare(&pictures, &signed, &scores))
+        .transpose()?;
     let notable: Vec<_> = pairs.copies.iter().chain(&pairs.joined).cloned().collect();
     let clusters = pictures.iter().enumerate().filter_map(|(idx, picture)| {
         let head = heads.get(&lab_id(idx))?;
@@ -229,6 +263,7 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
         operating_points: operating_points(&scores, &pairs.strangers, &FPR_TARGETS),
         clusters: Some(cluster_quality(clusters)),
         hard_negatives: gallery.hard_negatives(&own, &families, is_member),
+        crowd,
         side_by_side: Some(SideBySide {
             contenders,
             fpr_target: measurable(pairs.strangers.total()),
@@ -236,6 +271,16 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
         mistakes: hardest_mistakes(&notable, threshold, MISTAKES),
     };
     context.output.show(&report, ToString::to_string)
+}
+
+/// Returns the embeddings of photos as they are.
+async fn embed(photos: Corpus, seed: u64, signer: &Signer) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
+    let variants: Vec<Variant> = (0..photos.len())
+        .map(|photo| Variant { photo, edit: None })
+        .collect();
+    let signed = corpus::sign_all(&Arc::new(photos), &variants, seed, signer).await?;
+    let vectors = signed.into_iter().map(|signed| vec![signed.0.vector]);
+    Ok(vectors.collect())
 }
 
 /// The rate to compare at: a millionth, or none at all if there are too few pairs to see one.

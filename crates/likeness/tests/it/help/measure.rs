@@ -43,6 +43,16 @@ fn help_of_eval_near_duplicates() {
           --same-scene <DIR>
               Folder of photos that show one scene from several sides, as further hard negatives
 
+          --distractors <N>
+              Compare all photos and copies with so many synthetic embeddings, drawn like those of real
+              pictures
+
+              [default: 0]
+
+          --background <DIR>
+              Folder of other photos that those are modelled on; may be given several times [default:
+              every other photo]
+
           --hashes <FILE>
               Hashes that another program made of the same files; may be given several times
 
@@ -70,6 +80,7 @@ fn help_of_eval_near_duplicates() {
     Examples:
       likeness eval near-duplicates --photos ~/Pictures/2025 --limit 300
       likeness eval near-duplicates --photos a --photos b --list extreme --json > extreme.json
+      likeness eval near-duplicates --photos a --distractors 1000000
       likeness eval near-duplicates --photos a --negatives --same-scene rooms --families f.toml
     "#);
 }

@@ -6,13 +6,11 @@ use likeness_engine::eval::{
     ContenderReport, HardNegatives, HighestScores, NegativesOfKind, ScoredPair, Share,
 };
 
+use super::KEPT_STRANGERS;
 use super::contenders::Contender;
 use super::lab::{Lab, Picture, SAME_SCENE};
 use crate::corpus::Signed;
 use crate::families::Families;
-
-/// Scores of strangers that are kept: more than a ten-thousandth of the pairs of a thousand photos.
-const KEPT_STRANGERS: usize = 1 << 21;
 
 /// What is compared.
 pub(super) struct Gallery<'a> {
