@@ -51,6 +51,8 @@ enum Command {
     },
     /// Kill the server at every fail point and at random while images arrive, and check what it kept
     Crash(crash::Arguments),
+    /// Send near-copies in the same moment by many clients, and count their clusters
+    Simultaneous(crash::simultaneous::Arguments),
     /// Fill the disk under a running server, give it room again, and check what it kept
     FullDisk(crash::full_disk::Arguments),
     #[command(hide = true)]
@@ -89,6 +91,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo { arguments } => return demo(&arguments),
         Command::Setup => setup::run()?,
         Command::Crash(arguments) => report::figures(&crash::run(&arguments)?),
+        Command::Simultaneous(arguments) => {
+            report::figures(&crash::simultaneous::run(&arguments)?);
+        }
         Command::FullDisk(arguments) => {
             report::figures(&crash::full_disk::run(&arguments)?);
         }

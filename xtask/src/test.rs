@@ -91,6 +91,11 @@ const SECTIONS: &[Section] = &[
         run: hostile_section,
     },
     Section {
+        name: "simultaneous",
+        shows: "near-copies in the same moment, from many clients",
+        run: simultaneous_section,
+    },
+    Section {
         name: "crash",
         shows: "kill -9 while images arrive",
         run: crash_section,
@@ -104,7 +109,7 @@ const SECTIONS: &[Section] = &[
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.list {
         for section in SECTIONS {
-            report::line(&format!("{:<8} {}", section.name, section.shows));
+            report::line(&format!("{:<12} {}", section.name, section.shows));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -249,6 +254,14 @@ fn rest_section() -> anyhow::Result<Value> {
 
 fn hostile_section() -> anyhow::Result<Value> {
     hostile::run(&hostile::Arguments::default())
+}
+
+fn simultaneous_section() -> anyhow::Result<Value> {
+    crash::simultaneous::run(&crash::simultaneous::Arguments {
+        families: 8,
+        clients: 8,
+        seed: 1,
+    })
 }
 
 fn crash_section() -> anyhow::Result<Value> {

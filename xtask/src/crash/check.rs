@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::corrections::{self, Corrected};
 use super::stream::Decided;
 use super::workload::Workload;
 use crate::process::{Server, ServerOptions};
@@ -80,7 +81,7 @@ pub(crate) fn decisions(
     });
 }
 
-/// Images, files, clusters and counts say what the stream says.
+/// Images, files, clusters and counts agree. Returns the clusters.
 ///
 /// # Errors
 /// If the server does not answer.
@@ -89,8 +90,9 @@ pub(crate) fn store(
     workload: &Workload,
     decisions: &[Decided],
     checks: &mut Checks,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Clusters> {
     let client = server.client(LIMIT);
+    let mut expected = BTreeMap::<String, BTreeSet<String>>::new();
     for decided in decisions {
         let view = client.get_json(&format!("/v1/images/{}", decided.id))?;
         let status = if decided.kind == "rejected" {
@@ -98,18 +100,16 @@ pub(crate) fn store(
         } else {
             "decided"
         };
-        let canonical = view["decision"]["canonical_id"]
-            .as_str()
-            .unwrap_or_default();
-        checks.that(
-            view["status"] == status && canonical == decided.canonical_id,
-            || {
-                format!(
-                    "`{}` is {view}, the stream says {}",
-                    decided.id, decided.body
-                )
-            },
-        );
+        checks.that(view["status"] == status, || {
+            format!(
+                "`{}` is {view}, the stream says {}",
+                decided.id, decided.body
+            )
+        });
+        if let Some(canonical) = view["decision"]["canonical_id"].as_str() {
+            let members = expected.entry(canonical.to_owned()).or_default();
+            members.insert(decided.id.clone());
+        }
         let file = client.get(&format!("/v1/images/{}/file", decided.id))?;
         let index = workload.index(&decided.id).context("an unknown image")?;
         checks.that(
@@ -117,38 +117,57 @@ pub(crate) fn store(
             || format!("the file of `{}` is not what was sent", decided.id),
         );
     }
-    let expected = partition(decisions);
     let listed = listed_clusters(server)?;
-    checks.that(listed == expected, || {
+    let members: BTreeMap<_, _> = listed
+        .iter()
+        .map(|(id, cluster)| (id.clone(), cluster.members.clone()))
+        .collect();
+    checks.that(members == expected, || {
         let missing = expected
             .iter()
-            .find(|entry| listed.get(entry.0) != Some(entry.1));
-        let extra = listed
+            .find(|entry| members.get(entry.0) != Some(entry.1));
+        let extra = members
             .iter()
             .find(|entry| expected.get(entry.0) != Some(entry.1));
-        format!("clusters differ: expected {missing:?}, listed {extra:?}")
+        format!("clusters differ: images say {missing:?}, listed {extra:?}")
     });
-    Ok(())
+    Ok(listed)
 }
 
-/// Head → members.
-type Partition = BTreeMap<String, BTreeSet<String>>;
+/// A cluster, as the server lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// What is compared with, if a correction chose it.
+    shown: Option<String>,
+    members: BTreeSet<String>,
+}
 
-fn partition(decisions: &[Decided]) -> Partition {
-    let mut clusters = Partition::new();
-    for decided in decisions.iter().filter(|decided| decided.number.is_some()) {
-        clusters
-            .entry(decided.canonical_id.clone())
-            .or_default()
-            .insert(decided.id.clone());
+/// Canonical id → cluster.
+pub(crate) type Clusters = BTreeMap<String, Cluster>;
+
+/// Two servers that were told the same have the same clusters.
+pub(crate) fn same_clusters(disturbed: &Clusters, undisturbed: &Clusters, checks: &mut Checks) {
+    for (id, cluster) in disturbed {
+        checks.that(undisturbed.get(id) == Some(cluster), || {
+            format!(
+                "cluster `{id}`: disturbed {cluster:?}, undisturbed {:?}",
+                undisturbed.get(id)
+            )
+        });
     }
-    clusters
+    checks.that(disturbed.len() == undisturbed.len(), || {
+        format!(
+            "{} clusters disturbed, {} undisturbed",
+            disturbed.len(),
+            undisturbed.len()
+        )
+    });
 }
 
 /// Pages through the list of clusters and through the members of each.
-fn listed_clusters(server: &Server) -> anyhow::Result<Partition> {
+fn listed_clusters(server: &Server) -> anyhow::Result<Clusters> {
     let client = server.client(LIMIT);
-    let mut clusters = Partition::new();
+    let mut clusters = Clusters::new();
     let mut path = "/v1/clusters?min_size=1&limit=50".to_owned();
     loop {
         let page = client.get_json(&path)?;
@@ -162,7 +181,9 @@ fn listed_clusters(server: &Server) -> anyhow::Result<Partition> {
                     cluster["size"]
                 );
             }
-            if clusters.insert(head.to_owned(), members).is_some() {
+            let shown = cluster["shown"].as_str().map(str::to_owned);
+            let cluster = Cluster { shown, members };
+            if clusters.insert(head.to_owned(), cluster).is_some() {
                 bail!("cluster `{head}` is listed twice");
             }
         }
@@ -195,8 +216,8 @@ fn members(server: &Server, head: &str) -> anyhow::Result<BTreeSet<String>> {
     }
 }
 
-/// Gives the images, one at a time in the order in which they were decided, to a fresh server that
-/// nobody disturbs, and compares.
+/// Gives images and corrections, one at a time in the order in which they were dealt with, to a fresh
+/// server that nobody disturbs, and compares. Returns its clusters.
 ///
 /// # Errors
 /// If that server fails.
@@ -204,11 +225,17 @@ pub(crate) fn replay(
     options: &ServerOptions,
     workload: &Workload,
     decisions: &[Decided],
+    corrected: &[Corrected],
     checks: &mut Checks,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Clusters> {
     let server = Server::start(options)?;
     let client = server.client(LIMIT);
-    for decided in decisions.iter().filter(|decided| decided.number.is_some()) {
+    let mut corrected = corrected.iter().peekable();
+    let images = decisions.iter().filter(|decided| decided.number.is_some());
+    for (count, decided) in images.enumerate() {
+        while let Some(one) = corrected.next_if(|one| one.images <= count as u64) {
+            correct_again(&client, one, checks)?;
+        }
         let index = workload.index(&decided.id).context("an unknown image")?;
         let answer = client.upload(
             &decided.id,
@@ -227,7 +254,25 @@ pub(crate) fn replay(
             },
         );
     }
-    server.stop()
+    for one in corrected {
+        correct_again(&client, one, checks)?;
+    }
+    let clusters = listed_clusters(&server)?;
+    server.stop()?;
+    Ok(clusters)
+}
+
+fn correct_again(
+    client: &crate::http::Client,
+    corrected: &Corrected,
+    checks: &mut Checks,
+) -> anyhow::Result<()> {
+    let view = corrections::repeat(client, corrected)?;
+    checks.that(
+        view["sequence"] == corrected.sequence && view["outcome"] == corrected.outcome,
+        || format!("{corrected:?} disturbed, {view} undisturbed"),
+    );
+    Ok(())
 }
 
 #[cfg(test)]
@@ -302,11 +347,24 @@ mod tests {
     }
 
     #[test]
-    fn the_partition_has_every_member_under_its_head() {
-        let mut joined = decided(1, 1, 1);
-        joined.canonical_id = Workload::id(0);
-        let clusters = partition(&[decided(0, 0, 0), joined]);
-        assert_eq!(clusters.len(), 1);
-        assert_eq!(clusters[&Workload::id(0)].len(), 2);
+    fn clusters_of_two_servers_must_agree_in_members_and_heads() {
+        let cluster = |shown: Option<&str>, members: &[&str]| Cluster {
+            shown: shown.map(str::to_owned),
+            members: members.iter().map(|&id| id.to_owned()).collect(),
+        };
+        let clusters = |cluster| Clusters::from([("a".to_owned(), cluster)]);
+        let failed = |one: &Clusters, other: &Clusters| {
+            let mut checks = Checks::default();
+            same_clusters(one, other, &mut checks);
+            checks.failed()
+        };
+        let whole = clusters(cluster(None, &["a", "b"]));
+        assert_eq!(failed(&whole, &whole), 0);
+        assert_eq!(failed(&whole, &clusters(cluster(None, &["a"]))), 1);
+        assert_eq!(
+            failed(&whole, &clusters(cluster(Some("b"), &["a", "b"]))),
+            1
+        );
+        assert_eq!(failed(&Clusters::new(), &whole), 1);
     }
 }

@@ -1,20 +1,23 @@
 //! `cargo xtask crash`: kill -9 at every named point and at random, while images arrive.
 //!
 //! One data directory lives through all kills. In each round a server starts on it, several clients
-//! upload, and it is killed: at a fail point (which the server does to itself, see
-//! `LIKENESS_KILL_AT`), or at a random moment. What was not acknowledged is sent again in the next
-//! round, and now and then something that was. In the end:
+//! upload, another one corrects clusters by hand, and it is killed: at a fail point (which the server
+//! does to itself, see `LIKENESS_KILL_AT`), or at a random moment. What was not acknowledged is sent
+//! again in the next round, and now and then something that was. In the end:
 //!
 //! - every acknowledged upload is decided, exactly once, and its bytes come back unchanged;
+//! - every acknowledged correction is dealt with, exactly once, and as was once answered;
 //! - nothing is there that was not sent, and the internal numbers have no gap;
 //! - a decision that was once read from the stream is never changed or taken back;
-//! - the list of clusters says what the decisions say;
-//! - a fresh, undisturbed server that gets the images in the order of the decisions makes the same
-//!   decisions.
+//! - the list of clusters says what the images say;
+//! - a fresh, undisturbed server that gets images and corrections in the order in which they were dealt
+//!   with makes the same decisions, corrects the same, and ends with the same clusters and heads.
 
 mod check;
 mod clients;
+mod corrections;
 pub(crate) mod full_disk;
+pub(crate) mod simultaneous;
 mod stream;
 mod workload;
 
@@ -29,6 +32,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::clients::Round;
+use self::corrections::{Corrected, Corrections};
 use self::stream::Decided;
 use self::workload::Workload;
 use crate::process::{self, Server, ServerOptions};
@@ -38,6 +42,8 @@ use crate::workspace;
 
 /// Images that each round adds to what is still to be sent.
 const IMAGES_PER_ROUND: usize = 6;
+/// Corrections that each round adds.
+const CORRECTIONS_PER_ROUND: usize = 2;
 /// How long a round may take before a fail point that is not reached counts as such.
 const ROUND_LIMIT: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_secs(60);
@@ -92,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut clients = Round::new(&disturbed.workload, &disturbed.acknowledged);
     clients.send_all(&server.client(LIMIT))?;
     disturbed.acknowledged = clients.into_acknowledged();
+    disturbed.corrections.send_all(&server.client(LIMIT))?;
     let decisions = stream::read_all(&server, disturbed.acknowledged.len())?;
     check::history(&disturbed.read, &decisions, &mut checks);
     check::decisions(
@@ -100,16 +107,32 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         &decisions,
         &mut checks,
     );
-    check::store(&server, &disturbed.workload, &decisions, &mut checks)?;
+    let corrected = disturbed
+        .corrections
+        .check(&server.client(LIMIT), &mut checks)?;
+    let clusters = check::store(&server, &disturbed.workload, &decisions, &mut checks)?;
     checks.step("a clean stop at the end", server.stop());
 
-    report::line("the same images, in the order of the decisions, to an undisturbed server");
+    report::line("the same images and corrections, in the same order, to an undisturbed server");
     let undisturbed = ServerOptions {
         data: folder.join("undisturbed"),
         ..options
     };
-    check::replay(&undisturbed, &disturbed.workload, &decisions, &mut checks)?;
-    disturbed.figures(arguments, &decisions, &mut checks, started.elapsed())
+    let replayed = check::replay(
+        &undisturbed,
+        &disturbed.workload,
+        &decisions,
+        &corrected,
+        &mut checks,
+    )?;
+    check::same_clusters(&clusters, &replayed, &mut checks);
+    disturbed.figures(
+        arguments,
+        &decisions,
+        &corrected,
+        &mut checks,
+        started.elapsed(),
+    )
 }
 
 /// Asks the binary for the names of its fail points.
@@ -142,6 +165,7 @@ struct Disturbed {
     workload: Arc<Workload>,
     /// Whether each image of the workload is acknowledged.
     acknowledged: Vec<bool>,
+    corrections: Corrections,
     /// What was read from the stream so far, by offset.
     read: Vec<Decided>,
     kills_by_point: BTreeMap<String, usize>,
@@ -159,6 +183,7 @@ impl Disturbed {
             rng: Rng::new(arguments.seed),
             workload: Arc::new(Workload::new(arguments.seed, num_images)),
             acknowledged: Vec::new(),
+            corrections: Corrections::default(),
             read: Vec::new(),
             kills_by_point: points.iter().map(|name| (name.clone(), 0)).collect(),
             points,
@@ -221,6 +246,9 @@ impl Disturbed {
         round.also_resend(&mut self.rng);
         let delay = Duration::from_millis(self.rng.below(400) as u64);
         let handle = round.start(&server.client(LIMIT));
+        let mut corrections = std::mem::take(&mut self.corrections);
+        corrections.plan(CORRECTIONS_PER_ROUND, &self.read, &mut self.rng);
+        let corrector = corrections.start(&server.client(LIMIT), &mut self.rng);
         let started = Instant::now();
         let mut has_died = false;
         loop {
@@ -238,7 +266,8 @@ impl Disturbed {
             let is_over = match target {
                 None => started.elapsed() >= delay,
                 Some(_) => {
-                    started.elapsed() >= ROUND_LIMIT || handle.is_finished() && is_idle(&server)
+                    let is_sent = handle.is_finished() && corrector.is_finished();
+                    started.elapsed() >= ROUND_LIMIT || is_sent && is_idle(&server)
                 }
             };
             if is_over {
@@ -253,6 +282,7 @@ impl Disturbed {
         }
         server.kill();
         let round = handle.join()?;
+        self.corrections = corrector.join()?;
         for breach in round.breaches() {
             checks.fail(format!("kill {kill}: {breach}"));
         }
@@ -294,6 +324,7 @@ impl Disturbed {
         &self,
         arguments: &Arguments,
         decisions: &[Decided],
+        corrected: &[Corrected],
         checks: &mut Checks,
         elapsed: Duration,
     ) -> anyhow::Result<Value> {
@@ -325,6 +356,8 @@ impl Disturbed {
             .iter()
             .map(|decided| &decided.canonical_id)
             .collect();
+        let is_applied = |one: &&Corrected| one.outcome["kind"] == "applied";
+        let num_applied = corrected.iter().filter(is_applied).count();
         checks.verdict(&format!("crash, seed {}", arguments.seed))?;
         Ok(json!({
             "seed": arguments.seed,
@@ -332,6 +365,8 @@ impl Disturbed {
             "kills_by_point": self.kills_by_point,
             "images": decisions.len(),
             "clusters": clusters.len(),
+            "corrections": corrected.len(),
+            "corrections_applied": num_applied,
             "recovery_ms": {"median": at(50), "p99": at(99), "max": at(100)},
             "checks_passed": checks.passed(),
             "checks_failed": checks.failed(),

@@ -20,6 +20,8 @@ enum Recipe {
     Edit(u64, usize),
     /// A picture cut off in the middle: its header is fine, so that it is stored before it fails.
     Broken(u64),
+    /// A picture of the distinct ones, all of it a little darker by this much.
+    Near(usize, u8),
 }
 
 impl Workload {
@@ -50,6 +52,21 @@ impl Workload {
         Self { recipes }
     }
 
+    /// Plans families of near-copies, one family after the other; the second half of each repeats the files
+    /// of the first. Families are never near-copies of each other.
+    pub(crate) fn families(num_families: usize, per_family: usize) -> Self {
+        let distinct = per_family.div_ceil(2).max(1);
+        let recipes = (0..num_families)
+            .flat_map(|family| {
+                (0..per_family).map(move |place| {
+                    let shade = u8::try_from(place % distinct).unwrap_or(u8::MAX);
+                    Recipe::Near(family, shade)
+                })
+            })
+            .collect();
+        Self { recipes }
+    }
+
     /// Returns the number of images.
     pub(crate) fn len(&self) -> usize {
         self.recipes.len()
@@ -72,6 +89,13 @@ impl Workload {
         match self.recipes[index] {
             Recipe::New(seed) | Recipe::Copy(seed) => draw(seed).png(),
             Recipe::Edit(seed, edit) => draw(seed).edited(edit).png(),
+            Recipe::Near(family, shade) => {
+                let mut picture = Picture::distinct(family, 160, 120);
+                for value in &mut picture.rgb {
+                    *value = value.saturating_sub(shade);
+                }
+                picture.png()
+            }
             Recipe::Broken(seed) => {
                 let whole = draw(seed).png();
                 whole[..whole.len() * 2 / 3].to_vec()
@@ -100,6 +124,15 @@ mod tests {
         assert!(count(|r| matches!(r, Recipe::Copy(_))) > 10);
         assert!(count(|r| matches!(r, Recipe::Edit(..))) > 20);
         assert!(count(|r| matches!(r, Recipe::Broken(_))) > 2);
+    }
+
+    #[test]
+    fn a_family_holds_near_copies_and_repeats_them() {
+        let workload = Workload::families(2, 6);
+        assert_eq!(workload.len(), 12);
+        assert_eq!(workload.bytes(0), workload.bytes(3));
+        assert_ne!(workload.bytes(0), workload.bytes(1));
+        assert_ne!(workload.bytes(0), workload.bytes(6));
     }
 
     #[test]

@@ -140,9 +140,9 @@ impl AssignStage {
                 records: vec![corrected.event],
             });
         }
-        fault::point("assign.before_commit");
+        fault::point("assign.before_correction");
         self.steps.commit(step, Durability::Process).await?;
-        fault::point("assign.after_commit");
+        fault::point("assign.after_correction");
         self.backlog.done(1);
         Ok(())
     }

@@ -154,6 +154,7 @@ pub(in crate::dedup) async fn apply(
         outcome,
         effect,
         undone_by: None,
+        images: totals.images,
     };
     writes.push(Write::Put(sequence_key(sequence), encode(&record)));
     let number = bytes::Bytes::copy_from_slice(&sequence.to_be_bytes());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use likeness_core::state::{Direction, Scan};
 use likeness_core::step::{Claim, Durability, Emit, Step, StepOutcome};
-use likeness_core::{ImageId, StoreError, Timestamp};
+use likeness_core::{ImageId, StoreError, Timestamp, fault};
 use std::ops::Bound;
 
 use super::{
@@ -64,7 +64,9 @@ impl Dedup {
             ..Step::default()
         };
         self.backlog.stored();
+        fault::point("correction.before_commit");
         let outcome = self.ports.steps.commit(step, Durability::Synced).await;
+        fault::point("correction.after_commit");
         if !matches!(outcome, Ok(StepOutcome::Committed(_))) {
             self.backlog.done(1);
         }

@@ -162,6 +162,8 @@ pub struct CorrectionView {
     pub reason: String,
     /// When it was accepted, in milliseconds since 1970 UTC.
     pub time_ms: u64,
+    /// Images that were decided before it was dealt with: its place among the decisions.
+    pub images: u64,
     /// What was to be changed.
     pub command: Command,
     /// What became of it.
@@ -178,6 +180,9 @@ struct CorrectionRecord {
     outcome: CorrectionOutcome,
     effect: Effect,
     undone_by: Option<u64>,
+    /// See [`CorrectionView::images`]; 0 in rows of before it was kept.
+    #[serde(default)]
+    images: u64,
 }
 
 impl CorrectionRecord {
@@ -188,6 +193,7 @@ impl CorrectionRecord {
             author: self.event.author,
             reason: self.event.reason,
             time_ms: self.event.time.0,
+            images: self.images,
             command: self.event.command,
             outcome: self.outcome,
             undone_by: self.undone_by,
