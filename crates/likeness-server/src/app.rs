@@ -80,6 +80,7 @@ pub fn router(
         .layer(DefaultBodyLimit::disable()) // `body.rs` has limits that know the form
         .layer(from_fn_with_state(Arc::clone(&app), access::check))
         .layer(from_fn_with_state(Arc::clone(&app), layers::limit_requests))
+        .layer(from_fn(layers::close_after_refusal))
         .layer(CatchPanicLayer::custom(layers::answer_panic))
         .layer(from_fn(layers::add_security_headers))
         .layer(from_fn(layers::record))

@@ -97,6 +97,23 @@ pub(crate) async fn add_security_headers(request: Request, next: Next) -> Respon
     response
 }
 
+/// Says that the connection ends when a request with a body is refused: the body may not have been read, and a
+/// client that sent its next request on the same connection would lose it.
+pub(crate) async fn close_after_refusal(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let is_empty = headers
+        .get(header::CONTENT_LENGTH)
+        .is_none_or(|length| length == "0");
+    let has_body = !is_empty || headers.contains_key(header::TRANSFER_ENCODING);
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if has_body && (status.is_client_error() || status.is_server_error()) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
 /// Answers for a handler that panicked. The panic itself was reported by the panic hook.
 pub(crate) fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     ApiError::Panicked.into_response()

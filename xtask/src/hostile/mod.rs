@@ -6,6 +6,7 @@
 
 mod cli;
 pub(crate) mod corpus;
+mod doors;
 mod requests;
 mod wire;
 

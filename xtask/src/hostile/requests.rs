@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::doors;
 use crate::http::{Client, Form};
 use crate::pictures::Picture;
 use crate::process::Server;
@@ -13,14 +14,15 @@ use crate::report::Checks;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A request and the answer it must get.
-struct Request {
-    name: String,
-    method: &'static str,
-    path: String,
-    content_type: String,
-    body: Vec<u8>,
-    status: u16,
-    code: &'static str,
+pub(super) struct Request {
+    pub(super) name: String,
+    pub(super) method: &'static str,
+    pub(super) path: String,
+    pub(super) content_type: String,
+    pub(super) body: Vec<u8>,
+    pub(super) status: u16,
+    /// Code of the error; empty if there is to be none.
+    pub(super) code: &'static str,
 }
 
 /// Sends every hostile request. Returns how many.
@@ -32,6 +34,7 @@ pub(crate) fn run(server: &Server, checks: &mut Checks) -> anyhow::Result<usize>
     let mut requests = bodies();
     requests.extend(ids());
     requests.extend(queries());
+    requests.extend(doors::requests());
     for request in &requests {
         let headers = [("content-type", request.content_type.as_str())];
         let answer = client.send(
@@ -52,7 +55,8 @@ pub(crate) fn run(server: &Server, checks: &mut Checks) -> anyhow::Result<usize>
         );
     }
     let num_names = names(&client, checks)?;
-    Ok(requests.len() + num_names)
+    let num_texts = doors::texts(&client, checks)?;
+    Ok(requests.len() + num_names + num_texts)
 }
 
 fn bodies() -> Vec<Request> {

@@ -149,6 +149,25 @@ async fn requests_beyond_the_bound_are_shed_and_probes_are_not() {
 }
 
 #[tokio::test]
+async fn a_refused_body_ends_its_connection() {
+    let listening = listen(ServerConfig::default()).await;
+    // The body is announced and never sent: what comes next on this connection could only be taken for it.
+    let refused = listening
+        .exchange(
+            "POST /v1/images HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\ncontent-length: 9\r\n\r\n",
+        )
+        .await;
+    assert!(
+        refused.contains("415 Unsupported") && refused.contains("connection: close"),
+        "{refused}"
+    );
+    let fine = listening
+        .exchange("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await;
+    assert!(fine.starts_with("HTTP/1.1 200"), "{fine}");
+}
+
+#[tokio::test]
 async fn a_uri_that_is_too_long_is_refused() {
     let server = Server::start().await;
     let path = format!("/v1/clusters?cursor={}", "a".repeat(5_000));
