@@ -13,6 +13,9 @@ pub enum EngineError {
     /// No such cluster.
     #[error("no cluster with head `{0}`; a member's page names its head")]
     ClusterNotFound(ImageId),
+    /// No such bank.
+    #[error("no bank with the name `{0}`; `likeness bank list` shows those there are")]
+    BankNotFound(String),
     /// The image is known, but its decision is still to come.
     #[error("image `{0}` is stored and not decided yet; ask again shortly")]
     NotDecided(ImageId),
@@ -79,6 +82,7 @@ impl EngineError {
         match self {
             Self::ImageNotFound(_) => "image_not_found",
             Self::ClusterNotFound(_) => "cluster_not_found",
+            Self::BankNotFound(_) => "bank_not_found",
             Self::NotDecided(_) => "not_decided",
             Self::InvalidId(_) => "invalid_id",
             Self::Conflict { .. } => "id_conflict",

@@ -23,6 +23,12 @@ pub const IN_FLIGHT_BYTES: &str = "likeness_dedup_in_flight_bytes";
 pub const DECISIONS_TOTAL: &str = "likeness_dedup_decisions_total";
 /// Time from stored to decided.
 pub const DECISION_LATENCY_SECONDS: &str = "likeness_dedup_decision_latency_seconds";
+/// Images that matched a bank, by `bank` (there are few) and `when` (`decision`, `scan`).
+pub const BANK_MATCHES_TOTAL: &str = "likeness_dedup_bank_matches_total";
+/// Alarms of floods, by `kind` (`growth`, `attraction`, `size`).
+pub const ALARMS_TOTAL: &str = "likeness_dedup_alarms_total";
+/// Images that clusters under quarantine have held.
+pub const HELD_TOTAL: &str = "likeness_dedup_held_images_total";
 /// Candidates that the index returned for an image.
 pub const CANDIDATES_PER_IMAGE: &str = "likeness_dedup_candidates_per_image";
 /// Images in the index.
@@ -66,6 +72,12 @@ pub fn describe() {
     describe_histogram!(
         CANDIDATES_PER_IMAGE,
         "Candidates that the index returned for an image"
+    );
+    describe_counter!(BANK_MATCHES_TOTAL, "Images that matched a bank");
+    describe_counter!(ALARMS_TOTAL, "Alarms of floods by kind");
+    describe_counter!(
+        HELD_TOTAL,
+        "Images that clusters under quarantine have held"
     );
     describe_gauge!(INDEX_IMAGES, "Images in the index");
     describe_gauge!(INDEX_BYTES, Unit::Bytes, "Memory of the index");

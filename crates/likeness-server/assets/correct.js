@@ -54,18 +54,65 @@ const COMMANDS = {
   never: ({ other }) => ({ kind: "never_together", a: other, b: image }),
   always: ({ other }) => ({ kind: "always_together", a: other, b: image }),
   undo: ({ sequence }) => ({ kind: "undo", correction: Number(sequence) }),
+  "bank-create": () => ({
+    kind: "bank",
+    change: "create",
+    bank: value("bank-name"),
+    threshold: Number(value("bank-threshold")),
+    share: Number(value("bank-share")),
+    negative: document.getElementById("bank-negative").checked,
+  }),
+  "bank-set": ({ bank }) => ({
+    kind: "bank",
+    change: "set",
+    bank,
+    threshold: Number(value("bank-threshold")),
+    share: Number(value("bank-share")),
+  }),
+  "bank-switch": ({ bank, enabled }) => ({ kind: "bank", change: "set", bank, enabled: enabled === "true" }),
+  "bank-delete": ({ bank }) => ({ kind: "bank", change: "delete", bank }),
+  "bank-remove": ({ bank, reference }) => ({ kind: "bank", change: "remove", bank, references: [reference] }),
+  acknowledge: ({ alarm }) => ({ kind: "flood", act: "acknowledge", alarm: Number(alarm) }),
+  confirm: (control) => ({ kind: "flood", act: "confirm", cluster: control.cluster }),
+  release: (control) => ({ kind: "flood", act: "release", cluster: control.cluster }),
+  lift: (control) => ({ kind: "flood", act: "release", cluster: control.cluster, for_good: true }),
 };
 
-const send = async (command) => {
-  const body = JSON.stringify({ author: author.value.trim(), reason: reason.value.trim(), command });
-  const answer = await fetch("/v1/corrections", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body,
-  });
+/** What is more than one command: done step by step, with what to show at the end. */
+const TASKS = {
+  "bank-add": async ({ bank }) => {
+    const { files } = document.getElementById("bank-files");
+    if (files.length === 0) throw new Error("Choose pictures to add.");
+    const why = new URLSearchParams({ author: author.value.trim(), reason: reason.value.trim() });
+    for (const [index, file] of [...files].entries()) {
+      show("busy", `Adding ${index + 1} of ${files.length} …`);
+      const form = new FormData();
+      form.append("file", file);
+      const { outcome } = await post(`/v1/banks/${encodeURIComponent(bank)}/references?${why}`, { body: form });
+      if (outcome?.kind === "refused") throw new Error(`${file.name}: ${outcome.message}`);
+    }
+  },
+  "bank-scan": async ({ bank }) => {
+    for (;;) {
+      const scan = await post(`/v1/banks/${encodeURIComponent(bank)}/scan`, {});
+      show("busy", `${scan.scanned} of ${scan.images} pictures looked at, ${scan.matches} found`);
+      if (scan.is_done) return;
+    }
+  },
+};
+
+const value = (id) => document.getElementById(id).value.trim();
+
+const post = async (url, options) => {
+  const answer = await fetch(url, { method: "POST", ...options });
   const json = await answer.json();
   if (!answer.ok) throw new Error(json.error?.message ?? `status ${answer.status}`);
   return json;
+};
+
+const send = (command) => {
+  const body = JSON.stringify({ author: author.value.trim(), reason: reason.value.trim(), command });
+  return post("/v1/corrections", { headers: { "content-type": "application/json" }, body });
 };
 
 let isBusy = false;
@@ -79,7 +126,8 @@ const correct = async (control) => {
       return;
     }
   }
-  const command = COMMANDS[control.dataset.correct](control.dataset);
+  const task = TASKS[control.dataset.correct];
+  const command = task === undefined ? COMMANDS[control.dataset.correct](control.dataset) : null;
   if (typeof command === "string") {
     show("bad", command);
     return;
@@ -88,6 +136,12 @@ const correct = async (control) => {
   isBusy = true;
   show("busy", "Sending …");
   try {
+    if (task !== undefined) {
+      await task(control.dataset);
+      show("good", "Done.");
+      location.reload();
+      return;
+    }
     const { outcome } = await send(command);
     if (outcome === undefined) {
       show("busy", "Accepted, and waiting for its turn. Load the page again in a moment.");

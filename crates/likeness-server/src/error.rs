@@ -128,9 +128,9 @@ impl ApiError {
             Self::Engine(error) => {
                 let code = error.code();
                 let status = match error {
-                    EngineError::ImageNotFound(_) | EngineError::ClusterNotFound(_) => {
-                        StatusCode::NOT_FOUND
-                    }
+                    EngineError::ImageNotFound(_)
+                    | EngineError::ClusterNotFound(_)
+                    | EngineError::BankNotFound(_) => StatusCode::NOT_FOUND,
                     EngineError::NotDecided(_) | EngineError::Conflict { .. } => {
                         StatusCode::CONFLICT
                     }

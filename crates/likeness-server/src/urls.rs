@@ -27,6 +27,20 @@ pub(crate) fn cluster_page(head: &str) -> String {
     format!("/clusters/{}", encode(head))
 }
 
+/// Page of a bank.
+pub(crate) fn bank_page(name: &str) -> String {
+    format!("/banks/{}", encode(name))
+}
+
+/// A small JPEG of a bank's reference.
+pub(crate) fn reference_thumbnail(bank: &str, sha256: &str) -> String {
+    format!(
+        "/v1/banks/{}/references/{}/thumbnail",
+        encode(bank),
+        encode(sha256)
+    )
+}
+
 /// The bytes of an image.
 pub(crate) fn file(id: &str) -> String {
     format!("/v1/images/{}/file", encode(id))

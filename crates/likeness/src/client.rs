@@ -1,5 +1,7 @@
 //! The HTTP interface of a running server, as the commands use it.
 
+mod banks;
+
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::str::FromStr;
@@ -166,12 +168,7 @@ impl Client {
         let answer: serde_json::Value = self
             .post("/v1/corrections", "application/json", body)
             .await?;
-        if answer.get("outcome").is_none() {
-            return Ok(None);
-        }
-        let view = serde_json::from_value(answer)
-            .context("the server's answer is not what this version expects")?;
-        Ok(Some(view))
+        correction_of(answer)
     }
 
     pub(crate) async fn corrections(
@@ -300,6 +297,16 @@ impl FromStr for EventsFrom {
                 .map_err(|_| "expected `beginning`, `latest` or an offset"),
         }
     }
+}
+
+/// Reads an answer to a correction; nothing if what becomes of it is to come.
+fn correction_of(answer: serde_json::Value) -> anyhow::Result<Option<CorrectionView>> {
+    if answer.get("outcome").is_none() {
+        return Ok(None);
+    }
+    let view = serde_json::from_value(answer)
+        .context("the server's answer is not what this version expects")?;
+    Ok(Some(view))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -5,13 +5,14 @@
 //! global configuration.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
-use likeness_engine::dedup::DedupConfig;
 use likeness_engine::dedup::compare::ViewsMode;
+use likeness_engine::dedup::{BankLimits, DedupConfig, FloodConfig};
 use likeness_server::ServerConfig;
 use likeness_vision::DecodeLimits;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,17 @@ pub(crate) struct Config {
     pub(crate) stores: StoresConfig,
     pub(crate) server: ServerConfig,
     pub(crate) dedup: DedupSection,
+    pub(crate) banks: BanksSection,
+    pub(crate) flood: FloodSection,
     pub(crate) log: LogConfig,
 }
+
+/// Shortest window in which a flood is counted.
+const MIN_FLOOD_WINDOW: Duration = Duration::from_secs(1);
+/// Most banks that can be configured: all of them are listed at once.
+const MAX_BANKS: u64 = 100;
+/// Most references of a bank that can be configured: they are held in memory, and deleted in one commit.
+const MAX_REFERENCES: u64 = 100_000;
 
 /// Which models, and how they run.
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +99,24 @@ pub(crate) struct DedupSection {
     pub(crate) max_pending: u64,
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
+}
+
+/// Bounds on banks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BanksSection {
+    pub(crate) max_banks: u64,
+    pub(crate) max_references: u64,
+}
+
+/// What is a flood.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FloodSection {
+    pub(crate) window: Period,
+    pub(crate) growth_alarm: u64,
+    pub(crate) quarantine_after: u64,
+    pub(crate) max_cluster: u64,
 }
 
 /// Logs on stderr.
@@ -199,6 +227,15 @@ impl Config {
                 return Err(format!("`{name}` must be at least 1"));
             }
         }
+        if self.flood.window.0 < MIN_FLOOD_WINDOW {
+            return Err("`flood.window` must be at least 1s".to_owned());
+        }
+        let max_references = self.banks.max_references;
+        if self.banks.max_banks > MAX_BANKS || max_references > MAX_REFERENCES {
+            return Err(format!(
+                "`banks.max_banks` must be at most {MAX_BANKS} and `banks.max_references` at most {MAX_REFERENCES}"
+            ));
+        }
         // An upload larger than what may be in flight could never be admitted.
         if self.dedup.max_bytes_in_flight < self.limits.max_bytes {
             return Err(format!(
@@ -231,6 +268,16 @@ impl Config {
             max_bytes_in_flight: section.max_bytes_in_flight.0,
             threshold: (section.threshold > 0.0).then_some(section.threshold),
             decision_timeout: section.decision_timeout.0,
+            banks: BankLimits {
+                max_banks: self.banks.max_banks,
+                max_references: self.banks.max_references,
+            },
+            flood: FloodConfig {
+                window: self.flood.window.0,
+                growth_alarm: self.flood.growth_alarm,
+                quarantine_after: self.flood.quarantine_after,
+                max_cluster: self.flood.max_cluster,
+            },
         }
     }
 
@@ -264,7 +311,6 @@ pub(crate) fn to_toml(config: &Dict) -> anyhow::Result<String> {
     reason = "the error type of `Jail` closures is given by figment"
 )]
 mod tests {
-    use std::time::Duration;
 
     use figment::Jail;
 

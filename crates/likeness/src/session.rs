@@ -1,5 +1,7 @@
 //! The data, wherever it is open: in a running server, or in this process.
 
+mod banks;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
 //! `cargo xtask browser`: the pages in a real Chromium, by mouse and keyboard, light and dark, wide
 //! and narrow, with and without content. Screenshots go to `target/screenshots`.
 
+mod banks;
 mod pages;
 mod webdriver;
 
@@ -48,11 +49,11 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         checks: Checks::default(),
         num_screenshots: 0,
     };
-    for (name, step) in pages::EMPTY {
+    for (name, step) in pages::EMPTY.iter().chain(banks::EMPTY) {
         visit.step(name, *step);
     }
     fill(&visit.server)?;
-    for (name, step) in pages::FILLED {
+    for (name, step) in banks::FILLED.iter().chain(pages::FILLED) {
         visit.step(name, *step);
     }
     let Visit {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::webdriver::key;
 use super::{LIMIT, Visit, picture};
 
-type Step = (&'static str, fn(&mut Visit) -> anyhow::Result<()>);
+pub(super) type Step = (&'static str, fn(&mut Visit) -> anyhow::Result<()>);
 
 /// On a server that has nothing yet.
 pub(super) const EMPTY: &[Step] = &[
@@ -177,7 +177,7 @@ fn image(visit: &mut Visit) -> anyhow::Result<()> {
 }
 
 /// Fills in who corrects and why.
-fn sign(visit: &mut Visit, reason: &str) -> anyhow::Result<()> {
+pub(super) fn sign(visit: &mut Visit, reason: &str) -> anyhow::Result<()> {
     visit.wait("document.getElementById('correct').hidden === false")?;
     visit.browser.run(
         "for (const id of ['correct-author', 'correct-reason']) document.getElementById(id).value = ''",
@@ -293,6 +293,8 @@ fn keyboard_places(visit: &mut Visit) -> anyhow::Result<()> {
     for (letter, path) in [
         ('c', "/clusters"),
         ('r', "/corrections"),
+        ('b', "/banks"),
+        ('a', "/alarms"),
         ('u', "/upload"),
         ('o', "/"),
     ] {
@@ -343,6 +345,7 @@ fn dark(visit: &mut Visit) -> anyhow::Result<()> {
         ("/clusters", "clusters-dark"),
         ("/images/picture-06-edit-4", "image-dark"),
         ("/corrections", "corrections-dark"),
+        ("/banks/adverts", "bank-dark"),
         ("/upload", "upload-dark"),
     ] {
         visit.open(path)?;
@@ -368,6 +371,8 @@ fn phone(visit: &mut Visit) -> anyhow::Result<()> {
         ("/clusters/picture-06-original", "cluster-phone"),
         ("/images/picture-06-edit-4", "image-phone"),
         ("/corrections", "corrections-phone"),
+        ("/banks", "banks-phone"),
+        ("/banks/adverts", "bank-phone"),
         ("/upload", "upload-phone"),
     ] {
         visit.open(path)?;

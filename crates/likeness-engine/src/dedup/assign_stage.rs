@@ -8,6 +8,7 @@
 //! did not find is shown in the explanation and decides nothing.
 
 mod changes;
+mod marks;
 #[cfg(test)]
 pub(in crate::dedup) mod tests;
 
@@ -21,13 +22,15 @@ use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore}
 use likeness_core::{Generation, ImageId, StoreError, fault};
 
 use super::backlog::Backlog;
+use super::banks::{BankLimits, BankMatch, Banks};
 use super::candidates_stage::subject;
 use super::corrections::apply::apply;
 use super::corrections::{CORRECTED, passed_on};
+use super::flood::FloodConfig;
+use super::guard::Weighing;
 use super::live_index::{BLOCK, BeforeWithViews, LiveIndex};
 use super::pairs::{Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant};
 use super::records::{ScoreEvent, Totals};
-use super::rule::decide;
 use super::stage::{Passing, Stage};
 use super::tables::{ASSIGN_STAGE, PARTITION, SCORES, canonical_key, decode, encode, totals_key};
 use super::view::{CandidateSource, Decision, DecisionKind};
@@ -36,6 +39,7 @@ use crate::EngineError;
 use crate::cpu::CpuPool;
 use crate::metrics::{DECISION_LATENCY_SECONDS, DECISIONS_TOTAL, INDEX_BYTES, INDEX_IMAGES};
 use changes::{Changes, Explained};
+use marks::acknowledged;
 
 /// Scores in, decisions out.
 #[derive(Debug)]
@@ -55,6 +59,9 @@ pub(super) struct AssignStage {
     pub(super) dim: usize,
     /// Most candidates of an image.
     pub(super) limit: usize,
+    pub(super) banks: Arc<Banks>,
+    pub(super) bank_limits: BankLimits,
+    pub(super) flood: FloodConfig,
 }
 
 /// A record of the log in its place.
@@ -125,7 +132,8 @@ impl Stage for AssignStage {
 impl AssignStage {
     async fn correct(&self, correction: &NewRecord, position: Position) -> Result<(), EngineError> {
         let totals = totals(self.state.as_ref()).await?;
-        let applied = apply(self.state.as_ref(), &self.scorer, totals, correction).await?;
+        let state = self.state.as_ref();
+        let applied = apply(state, &self.scorer, self.bank_limits, totals, correction).await?;
         let mut step = Step {
             positions: vec![position],
             ..Step::default()
@@ -139,6 +147,7 @@ impl AssignStage {
                 partition: PARTITION,
                 records: vec![corrected.event],
             });
+            step.emits.extend(acknowledged(&corrected.alarms));
         }
         fault::point("assign.before_correction");
         self.steps.commit(step, Durability::Process).await?;
@@ -171,7 +180,7 @@ impl AssignStage {
             let group = next_group(&mut fresh, changes.totals.images);
             self.decide_group(group, &mut changes).await?;
         }
-        let (decisions, records, mut step) = changes.finish(position);
+        let (decisions, marks, records, mut step) = changes.finish(position);
         step.writes.extend(self.index.changes()?);
         fault::point("assign.before_commit");
         self.steps.commit(step, Durability::Process).await?;
@@ -179,6 +188,7 @@ impl AssignStage {
         self.index.committed(&records)?;
         fault::point("assign.after_index");
         self.report(&decisions, num_items);
+        marks.report();
         Ok(())
     }
 }
@@ -206,13 +216,14 @@ impl AssignStage {
         changes: &mut Changes,
     ) -> Result<(), EngineError> {
         let first = changes.totals.images;
-        let mut before = self.search(&group, first).await?.into_iter();
+        let mut before = self.search(&group, first, changes).await?.into_iter();
         for Undecided { event, subject } in group {
             match subject {
                 None => changes.reject(event, self.generation),
                 Some(subject) => {
-                    let before = before.next().expect("every image was searched for");
-                    self.decide(event, subject, before, changes).await?;
+                    let (before, matches) = before.next().expect("every image was searched for");
+                    self.decide(event, subject, before, matches, changes)
+                        .await?;
                 }
             }
         }
@@ -223,17 +234,25 @@ impl AssignStage {
         Ok(())
     }
 
-    /// Searches for the images of a group among what is committed, on several threads.
+    /// Searches for the images of a group among what is committed, and in banks, on several threads.
     async fn search(
         &self,
         group: &[Undecided],
         first: u64,
-    ) -> Result<Vec<BeforeWithViews>, EngineError> {
+        changes: &Changes,
+    ) -> Result<Vec<(BeforeWithViews, Vec<BankMatch>)>, EngineError> {
         let queries: Vec<_> = group
             .iter()
-            .filter_map(|item| item.subject.as_ref())
+            .filter_map(|item| Some((&item.event.upload.id, item.subject.as_ref()?)))
             .zip(first..)
-            .map(|(subject, number)| (number, subject.descriptors.clone()))
+            .map(|((id, subject), number)| {
+                (
+                    number,
+                    id.clone(),
+                    subject.sha256,
+                    subject.descriptors.clone(),
+                )
+            })
             .collect();
         if queries.is_empty() {
             return Ok(Vec::new());
@@ -243,10 +262,15 @@ impl AssignStage {
             .chunks(queries.len().div_ceil(self.threads))
             .map(|part| {
                 let (index, part) = (Arc::clone(&self.index), part.to_vec());
+                let (banks, scorer) = (Arc::clone(&changes.banks), Arc::clone(&self.scorer));
                 self.cpu.run(move || {
                     part.iter()
-                        .map(|(number, image)| {
-                            index.search_views_before(image, *number, limit, floor)
+                        .map(|(number, id, digest, image)| {
+                            let before = index.search_views_before(image, *number, limit, floor)?;
+                            Ok::<_, StoreError>((
+                                before,
+                                banks.matches(&scorer, id, digest, image)?,
+                            ))
                         })
                         .collect::<Result<Vec<_>, _>>()
                 })
@@ -265,12 +289,13 @@ impl AssignStage {
         event: ScoreEvent,
         subject: Subject,
         before: BeforeWithViews,
+        matches: Vec<BankMatch>,
         changes: &mut Changes,
     ) -> Result<(), EngineError> {
         let known = Known {
             state: self.state.as_ref(),
             batch: Some(&changes.batch),
-            is_corrected: changes.totals.corrections > 0,
+            is_corrected: changes.totals.is_corrected(),
         };
         let (begin, cells_end) = (before.whole.begin, before.whole.cells_end);
         let batch = (&changes.batch.index, &changes.batch.views);
@@ -294,7 +319,16 @@ impl AssignStage {
         };
         let mut scored = self.scorer.assess(&subject, &found, done, &known).await?;
         let threshold = self.scorer.threshold();
-        let verdict = decide(&scored, threshold);
+        let weighing = Weighing {
+            scorer: &self.scorer,
+            subject: &subject,
+            known: &known,
+            pending: &changes.clusters,
+            has_guards: changes.totals.guarded > 0,
+        };
+        let guarded = weighing
+            .verdict(&mut scored, &matches, &mut changes.guards)
+            .await?;
         let num_scored = scored.len();
         keep_relevant(&mut scored, threshold);
         scored.truncate(EXPLAINED);
@@ -307,9 +341,10 @@ impl AssignStage {
             num_recent: count(num_recent),
             num_scored: count(num_scored),
             candidates: scored,
+            matches,
         };
         changes
-            .assign(self, &event.upload, &subject, verdict, explained)
+            .assign(self, &event.upload, &subject, guarded, explained)
             .await
     }
 

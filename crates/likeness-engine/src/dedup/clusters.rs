@@ -159,7 +159,8 @@ impl Dedup {
         };
         let mut head = head.clone();
         let mut cluster = self.standing(&head).await?;
-        if let Some(into) = cluster.merged_into.take() {
+        // An image that was held and joined leads to its holder, which may have been merged itself.
+        while let Some(into) = cluster.merged_into.take() {
             cluster = self.standing(&into).await?;
             head = into;
         }

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use likeness_vision::decode::DecodeLimits;
 
+use super::banks::BankLimits;
 use super::compare::ViewsMode;
+use super::flood::FloodConfig;
 
 /// What near-duplicate detection can be told. Every bound says what happens when it is met.
 #[derive(Debug, Clone)]
@@ -44,6 +46,10 @@ pub struct DedupConfig {
     pub threshold: Option<f32>,
     /// How long an upload that asked for its decision is kept waiting.
     pub decision_timeout: Duration,
+    /// Bounds on banks.
+    pub banks: BankLimits,
+    /// What is a flood.
+    pub flood: FloodConfig,
 }
 
 impl Default for DedupConfig {
@@ -66,6 +72,8 @@ impl Default for DedupConfig {
             max_bytes_in_flight: 256 << 20,
             threshold: None,
             decision_timeout: Duration::from_secs(30),
+            banks: BankLimits::default(),
+            flood: FloodConfig::default(),
         }
     }
 }

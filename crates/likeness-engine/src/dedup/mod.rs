@@ -18,10 +18,13 @@
 
 mod assign_stage;
 mod backlog;
+mod banks;
 mod candidates_stage;
 mod clusters;
 mod config;
 mod corrections;
+mod flood;
+mod guard;
 mod health;
 mod live_index;
 mod objects;
@@ -34,7 +37,9 @@ mod service;
 mod signature;
 mod signature_stage;
 mod stage;
+mod streams;
 mod tables;
+mod totals;
 mod upload;
 mod waiters;
 
@@ -47,14 +52,23 @@ pub mod scorer;
 pub mod view;
 
 pub use backlog::Admission;
+pub use banks::{
+    BankChange, BankCost, BankLimits, BankMatchView, BankView, MAX_BANK_NAME_BYTES, MAX_COMPARED,
+    MAX_REFERENCES_AT_ONCE, NewFile, NewReference, ReferenceView, SCANNED_AT_ONCE, ScanView,
+    bank_cost,
+};
 pub use config::DedupConfig;
 pub use corrections::{
     Command, CorrectionOutcome, CorrectionView, MAX_CONSTRAINTS, MAX_MOVED, MAX_PARTS,
     MAX_TEXT_BYTES, NewCorrection,
+};
+pub use flood::{
+    Acknowledgement, AlarmKind, AlarmView, FloodAct, FloodConfig, GuardView, HeldView,
 };
 pub use likeness_index::OpenedVectors;
 pub use query::{StoredFile, Thumbnail};
 pub use records::Signature;
 pub use service::{Dedup, Ports};
 pub use signature::{SIGNATURE_MIN_SIDE, SignatureError, Signer, SignerTimes};
+pub use streams::{Stream, StreamRecord};
 pub use upload::NewImage;

@@ -1,5 +1,6 @@
 //! Questions about images and decisions; nothing is changed. Lists of clusters: `clusters.rs`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -7,17 +8,19 @@ use std::time::Instant;
 use bytes::Bytes;
 use likeness_core::log::{Offset, ReadLimits};
 use likeness_core::objects::PutOutcome;
-use likeness_core::{ImageId, Sha256, StoreError, StoreResult};
+use likeness_core::{ImageId, Sha256, StoreError, StoreResult, Timestamp};
 use likeness_vision::decode::decode as decode_image;
 use likeness_vision::thumbnail::thumbnail_jpeg;
 
 use super::Dedup;
 use super::assign_stage::totals;
+use super::banks::BankMatchView;
+use super::guard::{Guards, Weighing};
 use super::live_index::unite;
 use super::objects::{image_path, thumbnail_path};
 use super::pairs::{Done, EXPLAINED, Known, Subject};
 use super::records::{ClusterRecord, ExplainRecord, ScoredCandidate, Signature, UploadEvent};
-use super::rule::{Verdict, decide};
+use super::rule::Verdict;
 use super::signature::SignatureError;
 use super::tables::{
     DECISIONS, PARTITION, cluster_key, decode, explain_key, signature_key, upload_key,
@@ -120,7 +123,7 @@ impl Dedup {
     pub async fn file(&self, id: &ImageId) -> Result<StoredFile, EngineError> {
         let upload = self.uploaded(id).await?;
         Ok(StoredFile {
-            bytes: self.bytes(&upload).await?,
+            bytes: self.bytes(&upload.sha256).await?,
             mime: upload.format.mime(),
             extension: upload.format.extension(),
             name: upload.name,
@@ -128,8 +131,8 @@ impl Dedup {
         })
     }
 
-    async fn bytes(&self, upload: &UploadEvent) -> Result<Bytes, EngineError> {
-        let path = image_path(&upload.sha256)?;
+    async fn bytes(&self, sha256: &Sha256) -> Result<Bytes, EngineError> {
+        let path = image_path(sha256)?;
         let bytes = self.ports.objects.get(&path).await?;
         bytes.ok_or_else(|| {
             StoreError::corrupt(
@@ -147,14 +150,17 @@ impl Dedup {
     /// [`EngineError::ImageNotFound`]; [`EngineError::Image`] if the image cannot be decoded.
     pub async fn thumbnail(&self, id: &ImageId) -> Result<Thumbnail, EngineError> {
         let upload = self.uploaded(id).await?;
-        let path = thumbnail_path(&upload.sha256, Self::THUMBNAIL_SIDE)?;
+        self.thumbnail_of(&upload.sha256).await
+    }
+
+    /// As [`thumbnail`](Self::thumbnail), of the bytes with a digest.
+    pub(super) async fn thumbnail_of(&self, sha256: &Sha256) -> Result<Thumbnail, EngineError> {
+        let sha256 = *sha256;
+        let path = thumbnail_path(&sha256, Self::THUMBNAIL_SIDE)?;
         if let Some(jpeg) = self.ports.objects.get(&path).await? {
-            return Ok(Thumbnail {
-                jpeg,
-                sha256: upload.sha256,
-            });
+            return Ok(Thumbnail { jpeg, sha256 });
         }
-        let bytes = self.bytes(&upload).await?;
+        let bytes = self.bytes(&sha256).await?;
         let limits = self.config.limits.clone();
         let jpeg = self
             .cpu
@@ -170,10 +176,7 @@ impl Dedup {
             .map_err(|panic| StoreError::corrupt("objects", path.as_str(), panic.to_string()))??;
         // Of two makers one wins; both made the same.
         let _: PutOutcome = self.ports.objects.put_new(&path, jpeg.clone()).await?;
-        Ok(Thumbnail {
-            jpeg,
-            sha256: upload.sha256,
-        })
+        Ok(Thumbnail { jpeg, sha256 })
     }
 
     /// Returns why an image was decided as it was.
@@ -198,6 +201,8 @@ impl Dedup {
             num_recent: 0,
             num_scored: 0,
             candidates: Vec::new(),
+            bank_matches: Vec::new(),
+            held_by: None,
         });
         Ok(ExplainView {
             decision,
@@ -215,6 +220,8 @@ impl Dedup {
             num_recent: record.num_recent,
             num_scored: record.num_scored,
             candidates: candidate_views(&record.candidates),
+            bank_matches: record.bank_matches,
+            held_by: record.held_by.map(|cluster| cluster.to_string()),
         })
     }
 
@@ -254,16 +261,32 @@ impl Dedup {
             .into_iter()
             .map(|candidate| (candidate.number, CandidateSource::Index))
             .collect();
+        let state = self.ports.state.as_ref();
+        let totals = totals(state).await?;
+        let banks = self.banks.current(state, totals.bank_changes).await?;
         let known = Known {
-            state: self.ports.state.as_ref(),
+            state,
             batch: None,
-            is_corrected: totals(self.ports.state.as_ref()).await?.corrections > 0,
+            is_corrected: totals.is_corrected(),
         };
         let mut scored = self
             .scorer
             .assess(&subject, &candidates, Done::default(), &known)
             .await?;
-        let canonical_id = match decide(&scored, self.scorer.threshold()) {
+        // Of a picture that has no id the digest is drawn, so that an answer can be had again.
+        let place = ImageId::new(sha256.to_string())?;
+        let matches = banks.matches(&self.scorer, &place, &sha256, &subject.descriptors)?;
+        let weighing = Weighing {
+            scorer: &self.scorer,
+            subject: &subject,
+            known: &known,
+            pending: &HashMap::new(),
+            has_guards: totals.guarded > 0,
+        };
+        let guarded = weighing
+            .verdict(&mut scored, &matches, &mut Guards::default())
+            .await?;
+        let canonical_id = match guarded.verdict {
             Verdict::Join { cluster, .. } => Some(cluster.to_string()),
             Verdict::Found { .. } => None,
         };
@@ -273,6 +296,13 @@ impl Dedup {
             canonical_id,
             threshold: self.scorer.threshold(),
             matches: candidate_views(&scored),
+            bank_matches: matches
+                .into_iter()
+                .map(|found| BankMatchView {
+                    time_ms: Timestamp::now().0,
+                    ..found.view
+                })
+                .collect(),
             took_ms: started.elapsed().as_secs_f64() * 1e3,
         })
     }
@@ -298,6 +328,8 @@ impl Dedup {
             clusters: totals.clusters,
             duplicate_clusters: totals.duplicate_clusters,
             duplicates: totals.images - totals.clusters,
+            open_alarms: totals.open_alarms,
+            held: totals.held,
             rejected: totals.rejected,
             pending: self.backlog.pending(),
             per_second: stages.last().map_or(0.0, |assign| assign.per_second),

@@ -62,7 +62,10 @@ impl Dedup {
     /// [`EngineError::InvalidParameter`] if there are more than [`MAX_RECLUSTERED`] images or [`MAX_PAIRS`]
     /// pairs, or corrections contradict one another; if a store fails.
     pub async fn recluster(&self) -> Result<Reclustering, EngineError> {
-        let images = totals(self.ports.state.as_ref()).await?.images;
+        let state = self.ports.state.as_ref();
+        let totals = totals(state).await?;
+        let images = totals.images;
+        let banks = self.banks.current(state, totals.bank_changes).await?;
         if images > MAX_RECLUSTERED {
             return Err(too_many(format!("at most {MAX_RECLUSTERED} images")));
         }
@@ -73,6 +76,13 @@ impl Dedup {
         for number in 0..images {
             let record = self.number_record(ImageNumber(number)).await?;
             now.push(self.home(&record.head, &mut homes).await?);
+            if !banks.is_empty() {
+                let image = record.descriptors(self.scorer.views())?;
+                let found = banks.matches(&self.scorer, &record.id, &record.sha256, &image)?;
+                if found.iter().any(|found| found.view.negative) {
+                    pairs.alone.insert(number as usize);
+                }
+            }
             self.add_pairs(number, images, &record, &mut pairs).await?;
             if pairs.edges.len() > MAX_PAIRS {
                 return Err(too_many(format!("at most {MAX_PAIRS} pairs")));
@@ -83,7 +93,9 @@ impl Dedup {
             });
         }
         let bonds = self.bonds(&nodes).await?;
-        let edges = pairs.edges;
+        let (mut edges, alone) = (pairs.edges, pairs.alone);
+        // What negative banks match as they are now joins nothing, and nothing joins it.
+        edges.retain(|edge| !alone.contains(&edge.a) && !alone.contains(&edge.b));
         let num_pairs = edges.len() as u64;
         let sorted = self
             .cpu
@@ -209,6 +221,8 @@ impl Dedup {
 struct Pairs {
     seen: HashSet<(u64, u64)>,
     edges: Vec<Edge>,
+    /// Places of images that match a negative bank.
+    alone: HashSet<usize>,
 }
 
 fn too_many(reason: String) -> EngineError {

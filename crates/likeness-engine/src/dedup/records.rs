@@ -9,7 +9,10 @@ use likeness_vision::regions::Rect;
 use likeness_vision::views::ViewKind;
 use serde::{Deserialize, Serialize};
 
+use super::banks::BankMatchView;
+use super::flood::{Guard, Watch};
 use super::scorer::Marks;
+pub(super) use super::totals::Totals;
 use super::view::{CandidateSource, Decision, MatchedView, Rejection, SignatureView};
 
 /// An image was stored.
@@ -331,6 +334,12 @@ pub(super) struct ClusterRecord {
     /// Images in its own partition, if a merge has made that another number than `size`.
     #[serde(default)]
     pub own: Option<u64>,
+    /// How it stands towards images that come.
+    #[serde(default, skip_serializing_if = "Guard::is_open")]
+    pub guard: Guard,
+    /// What is watched of its growth, once it has grown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 impl ClusterRecord {
@@ -345,6 +354,8 @@ impl ClusterRecord {
             merged_into: None,
             parts: Vec::new(),
             own: None,
+            guard: Guard::Open,
+            watch: None,
         }
     }
 
@@ -419,32 +430,12 @@ pub(super) struct ExplainRecord {
     pub num_scored: u32,
     /// The best, best first.
     pub candidates: Vec<ScoredCandidate>,
-}
-
-/// Absolute counts, kept by the one writer of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Totals {
-    /// Images in clusters; also the next number.
-    pub images: u64,
-    /// Clusters.
-    pub clusters: u64,
-    /// Clusters of two images and more.
-    pub duplicate_clusters: u64,
-    /// Images that could not be decoded.
-    pub rejected: u64,
-    /// Corrections dealt with, refused ones included; also the next one's sequence number.
-    #[serde(default)]
-    pub corrections: u64,
-    /// Pairs that must never or always be together.
-    #[serde(default)]
-    pub constraints: u64,
-}
-
-impl Totals {
-    /// Returns the number that the next image gets.
-    pub(super) fn next_number(&self) -> ImageNumber {
-        ImageNumber(self.images)
-    }
+    /// Banks that it matched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bank_matches: Vec<BankMatchView>,
+    /// Canonical id of the cluster under quarantine that held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<ImageId>,
 }
 
 /// Returns a decision as the payload of an event and of a row.

@@ -50,7 +50,7 @@ impl Stage for ScoreStage {
         let num_candidates = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         let mut scored = Vec::new();
         // Read before the heads: if a correction comes in between, the assign stage reads them again.
-        let num_corrections = totals(self.state.as_ref()).await?.corrections;
+        let totals = totals(self.state.as_ref()).await?;
         if !candidates.is_empty() {
             let subject = subject(self.state.as_ref(), &upload, self.scorer.views()).await?;
             let found: Vec<_> = candidates
@@ -60,7 +60,7 @@ impl Stage for ScoreStage {
             let known = Known {
                 state: self.state.as_ref(),
                 batch: None,
-                is_corrected: num_corrections > 0,
+                is_corrected: totals.is_corrected(),
             };
             scored = self
                 .scorer
@@ -77,7 +77,7 @@ impl Stage for ScoreStage {
             num_candidates,
             num_scored,
             generation: self.generation.0,
-            num_corrections,
+            num_corrections: totals.corrections,
             scored,
         }))
     }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::assign_stage::{AssignStage, totals};
 use super::backlog::Backlog;
+use super::banks::Banks;
 use super::candidates_stage::CandidatesStage;
 use super::compare::{CROP_MARGIN, INVERTED_MARGIN, REGION_MARGIN, ViewsMode};
 use super::config::DedupConfig;
@@ -66,6 +67,9 @@ pub struct Dedup {
     pub(super) signer: Signer,
     pub(super) scorer: Arc<PairScorer>,
     pub(super) index: Arc<LiveIndex>,
+    pub(super) banks: Arc<Banks>,
+    /// Held by the one scan of stored images that works.
+    pub(super) scanning: tokio::sync::Mutex<()>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) health: Arc<Health>,
@@ -134,6 +138,8 @@ impl Dedup {
             config,
             cpu,
             signer,
+            banks: Arc::new(Banks::new(spec.dim, scorer.views())),
+            scanning: tokio::sync::Mutex::default(),
             scorer,
             index,
             waiters: Arc::default(),
@@ -208,6 +214,9 @@ impl Dedup {
                 model: self.model.clone(),
                 dim,
                 limit: self.config.max_candidates,
+                banks: Arc::clone(&self.banks),
+                bank_limits: self.config.banks,
+                flood: self.config.flood,
             },
         );
         self.tasks.close();
@@ -303,6 +312,11 @@ async fn ensure_generation(
         "max_candidates": config.max_candidates,
         "scorer": scorer.scorer().id(),
         "threshold": scorer.threshold(),
+        "flood": {
+            "window_ms": u64::try_from(config.flood.window.as_millis()).unwrap_or(u64::MAX),
+            "quarantine_after": config.flood.quarantine_after,
+            "max_cluster": config.flood.max_cluster,
+        },
     });
     // Without views the parameters are those of before there were any.
     if config.views != ViewsMode::Off {

@@ -11,7 +11,8 @@ use likeness_core::{StoreResult, fault};
 use likeness_vision::runtime::ModelError;
 use tracing::error;
 
-use super::corrections::passed_on;
+use super::banks::sign_references;
+use super::corrections::{CorrectionEvent, passed_on};
 use super::objects::image_path;
 use super::records::{Signature, SignatureEvent, UploadEvent};
 use super::signature::{SignatureError, Signer};
@@ -43,21 +44,25 @@ impl Stage for SignatureStage {
     const INPUT: Topic = UPLOADS;
     const CONSUMER: Consumer = SIGNATURE_STAGE;
 
-    type Item = Passing<Signed>;
+    type Item = (Passing<Signed>, Vec<Write>);
 
     async fn prepare(&self, record: Record) -> Result<Self::Item, EngineError> {
         if let Some(correction) = passed_on(&record) {
-            return Ok(Passing::Correction(correction));
+            let event: CorrectionEvent = decode("uploads", &correction.payload)?;
+            let objects = self.objects.as_ref();
+            let signatures = sign_references(&event, &self.signer, objects).await?;
+            return Ok((Passing::Correction(correction), signatures));
         }
         let upload: UploadEvent = decode("uploads", &record.payload)?;
         let outcome = self.sign(&upload).await?;
-        Ok(Passing::Image(Signed { upload, outcome }))
+        Ok((Passing::Image(Signed { upload, outcome }), Vec::new()))
     }
 
     async fn commit(&self, items: Vec<Self::Item>, position: Position) -> Result<(), EngineError> {
         let mut writes = Vec::with_capacity(items.len());
         let mut records = Vec::with_capacity(items.len());
-        for item in items {
+        for (item, references) in items {
+            writes.extend(references);
             records.push(item.into_record(|Signed { upload, outcome }| {
                 let rejection = match outcome {
                     Ok(signature) => {

@@ -22,7 +22,7 @@
 //! clusters_by_time   shard, time ↓ first number ↓   → canonical id
 //! totals             shard                          → Totals, absolute
 //! ```
-//! Those of corrections are in `corrections/mod.rs`.
+//! Those of corrections are in `corrections/mod.rs`, of banks in `banks/mod.rs`, of floods in `flood/mod.rs`.
 //!
 //! Integers in keys are big-endian; ↓ means complemented, so that an ascending scan begins with
 //! the greatest. Values are MessagePack maps with named fields, so a field can be added; decisions

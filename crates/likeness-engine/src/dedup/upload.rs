@@ -131,7 +131,7 @@ impl Dedup {
 
     /// Puts the bytes where their digest says. Bytes that are there already are read back and
     /// checked: what an interrupted disk left behind must not stand in for an upload.
-    async fn put_bytes(&self, sha256: &Sha256, bytes: Bytes) -> StoreResult<()> {
+    pub(super) async fn put_bytes(&self, sha256: &Sha256, bytes: Bytes) -> StoreResult<()> {
         let path = image_path(sha256)?;
         if self.ports.objects.put_new(&path, bytes.clone()).await? == PutOutcome::Created {
             return Ok(());
@@ -234,7 +234,7 @@ fn receipt(id: &ImageId, sha256: &Sha256, existed: bool) -> UploadReceipt {
 }
 
 /// Makes a name fit to be shown: no control characters, no text direction tricks, not too long.
-fn clean_name(name: &str) -> String {
+pub(super) fn clean_name(name: &str) -> String {
     let is_harmless = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

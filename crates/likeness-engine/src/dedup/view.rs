@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::BankMatchView;
+
 /// Answer to an upload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UploadReceipt {
@@ -261,6 +263,12 @@ pub struct ExplainView {
     pub num_scored: u32,
     /// The best candidates, at most 20, best first.
     pub candidates: Vec<CandidateView>,
+    /// Banks that it matched when it was decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bank_matches: Vec<BankMatchView>,
+    /// Canonical id of the cluster under quarantine that it would have joined, and that held it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
 }
 
 /// Answer to "what is this like?", nothing stored.
@@ -275,6 +283,9 @@ pub struct MatchView {
     pub threshold: f32,
     /// Best matches first, whether above the threshold or not.
     pub matches: Vec<CandidateView>,
+    /// Banks that it matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bank_matches: Vec<BankMatchView>,
     /// Time it took, from bytes to answer.
     pub took_ms: f64,
 }
@@ -390,6 +401,12 @@ pub struct Overview {
     pub duplicates: u64,
     /// Images that could not be decoded.
     pub rejected: u64,
+    /// Alarms that nobody has acknowledged.
+    #[serde(default)]
+    pub open_alarms: u64,
+    /// Images that clusters under quarantine hold.
+    #[serde(default)]
+    pub held: u64,
     /// Images stored and not decided yet.
     pub pending: u64,
     /// Decisions per second over the last minute.

@@ -1,5 +1,6 @@
 //! The near-duplicate pipeline over memory stores, with a test embedder.
 
+mod banks;
 mod corrections;
 mod crash;
 mod pipeline;

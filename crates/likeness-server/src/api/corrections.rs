@@ -17,7 +17,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::query::{IdPath, NoQuery, StrictQuery};
 
 /// Longest body: 1,000 ids of the greatest length, and what is around them.
-const MAX_BODY_BYTES: u64 = 256 * 1024;
+pub(super) const MAX_BODY_BYTES: u64 = 256 * 1024;
 
 /// A correction to make.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -38,11 +38,11 @@ pub(crate) struct CorrectionRequest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct UndoRequest {
     /// Id of the undoing, which is a correction as well. Absent: generated.
-    id: Option<String>,
+    pub(super) id: Option<String>,
     /// Who wants it.
-    author: String,
+    pub(super) author: String,
     /// Why.
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// A correction that is accepted and durable, and not dealt with yet.
@@ -75,7 +75,7 @@ pub(crate) struct CorrectionsQuery {
     limit: usize,
 }
 
-/// Corrects clusters by hand: split, merge, another head, never and always together, undo.
+/// Corrects by hand: split, merge, another head, never and always together, banks, floods, undo.
 ///
 /// Durable before it is answered, and waited for as long as the server's `decision_timeout`. Dealt with in
 /// the order of the log: `outcome` says whether it was applied, or refused and why. A refusal is an answer,
@@ -152,11 +152,11 @@ pub(crate) async fn undo(
     submit(&app, correction).await
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::MalformedBody(error.to_string()))
 }
 
-async fn submit(app: &App, correction: NewCorrection) -> Result<Response, ApiError> {
+pub(super) async fn submit(app: &App, correction: NewCorrection) -> Result<Response, ApiError> {
     let id: ImageId = app.dedup.correct(correction).await?;
     let timeout = app.dedup.config().decision_timeout;
     match app.dedup.wait_for_correction(&id, timeout).await? {

@@ -1,8 +1,8 @@
-//! Decisions as server-sent events.
+//! Decisions, and what else is made, as server-sent events.
 //!
-//! One event per decision: `id` is its offset, `event` is `decision`, `data` is the JSON of a
+//! One event per record: `id` is its offset, `event` names the topic's kind, `data` is its JSON: of a decision a
 //! `DecisionEvent`. A client that reconnects with `Last-Event-ID` misses nothing and gets nothing
-//! twice, since decisions are read from the log; a slow client holds back only itself.
+//! twice, since records are read from the log; a slow client holds back only itself.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,53 +15,93 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use futures::stream::unfold;
 use likeness_engine::EngineError;
+use likeness_engine::dedup::Stream as EngineStream;
 use likeness_engine::dedup::view::DecisionEvent;
 use metrics::counter;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::error;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::error::{ApiError, ErrorBody};
 use crate::metrics::HTTP_SHED_TOTAL;
 use crate::query::StrictQuery;
 
-/// Decisions read at once; all that a stream holds in memory.
+/// Events read at once; all that a stream holds in memory.
 const BATCH: usize = 64;
 
 /// How often a comment is sent over a silent stream, so that proxies keep it open and a client that
 /// went away is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Parameters of a stream of decisions.
+/// Parameters of a stream of events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Where to begin: `latest` (only what is decided from now on), `beginning`, or an offset.
+    /// Where to begin: `latest` (only what comes from now on), `beginning`, or an offset.
     /// `Last-Event-ID` comes before it.
     #[serde(default)]
     #[param(default = "latest", example = "beginning")]
     from: Option<String>,
-    /// End the stream after this many decisions.
+    /// End the stream after this many events.
     #[param(minimum = 1)]
     limit: Option<u64>,
+    /// What to stream.
+    #[serde(default)]
+    #[param(inline)]
+    topic: Topic,
 }
 
-/// Streams decisions as server-sent events, as they are made.
+/// A stream of events.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Topic {
+    /// What was decided: events named `decision`.
+    #[default]
+    Decisions,
+    /// What became of corrections: events named `correction`.
+    Corrections,
+    /// Images that matched banks: events named `bank_match`.
+    BankMatches,
+    /// Floods, raised and acknowledged: events named `alarm`.
+    Alarms,
+}
+
+impl Topic {
+    fn stream(self) -> EngineStream {
+        match self {
+            Self::Decisions => EngineStream::Decisions,
+            Self::Corrections => EngineStream::Corrections,
+            Self::BankMatches => EngineStream::BankMatches,
+            Self::Alarms => EngineStream::Alarms,
+        }
+    }
+
+    fn event(self) -> &'static str {
+        match self {
+            Self::Decisions => "decision",
+            Self::Corrections => "correction",
+            Self::BankMatches => "bank_match",
+            Self::Alarms => "alarm",
+        }
+    }
+}
+
+/// Streams decisions, or another topic, as server-sent events, as they are made.
 ///
-/// Ends when the server stops, after `limit` decisions, or with an event `error`; reconnect with
+/// Ends when the server stops, after `limit` events, or with an event `error`; reconnect with
 /// `Last-Event-ID` (browsers do so by themselves).
 #[utoipa::path(
     get, path = "/v1/events", tag = "events",
     params(
         EventsQuery,
         ("Last-Event-ID" = Option<String>, Header,
-         description = "Offset of the last decision seen; the stream begins after it"),
+         description = "Offset of the last event seen; the stream begins after it"),
     ),
     responses(
-        (status = 200, description = "Events named `decision` whose `id` is the offset and whose `data` is this object",
+        (status = 200, description = "Events named `decision` whose `id` is the offset and whose `data` is this object; of other topics `CorrectionView`, `BankMatchView`, `AlarmView`",
          body = DecisionEvent, content_type = "text/event-stream"),
         (status = 400, description = "`invalid_query`, `invalid_header`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
@@ -82,6 +122,7 @@ pub(crate) async fn events(
     };
     let tail = Tail {
         next: first_offset(&app, &query, &headers).await?,
+        topic: query.topic,
         remaining: query.limit.unwrap_or(u64::MAX),
         read: VecDeque::new(),
         is_broken: false,
@@ -110,7 +151,7 @@ async fn first_offset(
         });
     }
     match query.from.as_deref() {
-        None | Some("latest") => Ok(app.dedup.decisions_end().await?),
+        None | Some("latest") => Ok(app.dedup.stream_end(query.topic.stream()).await?),
         Some("beginning") => Ok(0),
         Some(offset) => offset.parse().map_err(|_| {
             ApiError::Query("from: must be `latest`, `beginning` or an offset".to_owned())
@@ -118,15 +159,16 @@ async fn first_offset(
     }
 }
 
-/// A reader of the log of decisions.
+/// A reader of a topic of the log.
 struct Tail {
     app: Arc<App>,
+    topic: Topic,
     /// Offset to read next.
     next: u64,
-    /// Decisions still to be sent.
+    /// Events still to be sent.
     remaining: u64,
-    /// Decisions read and not sent yet.
-    read: VecDeque<DecisionEvent>,
+    /// Offsets and JSON of what was read and not sent yet.
+    read: VecDeque<(u64, String)>,
     /// Set once the stream has told of an error; it ends then.
     is_broken: bool,
     _permit: OwnedSemaphorePermit,
@@ -149,31 +191,53 @@ impl Tail {
                 Ok(()) => {}
                 Err(EngineError::ShuttingDown) => return None,
                 Err(cause) => {
-                    error!(error = ?cause, "a stream of decisions broke");
+                    error!(error = ?cause, "a stream of events broke");
                     self.is_broken = true;
                     return Some(Event::default().event("error").data(cause.code()));
                 }
             }
         }
-        let event = self.read.pop_front()?;
+        let (offset, data) = self.read.pop_front()?;
         self.remaining -= 1;
-        let data = serde_json::to_string(&event).expect("a decision is plain data");
         Some(
             Event::default()
-                .id(event.offset.to_string())
-                .event("decision")
+                .id(offset.to_string())
+                .event(self.topic.event())
                 .data(data),
         )
     }
 
     /// Reads on, or waits until there may be something to read.
     async fn fill(&mut self) -> Result<(), EngineError> {
-        let events = self.app.dedup.decisions(self.next, BATCH).await?;
-        let Some(last) = events.last() else {
-            return self.app.dedup.wait_for_decisions(self.next).await;
+        let read = self.read_on().await?;
+        let Some((last, _)) = read.last() else {
+            let stream = self.topic.stream();
+            return self.app.dedup.wait_for_stream(stream, self.next).await;
         };
-        self.next = last.offset + 1;
-        self.read.extend(events);
+        self.next = last + 1;
+        self.read.extend(read);
         Ok(())
+    }
+
+    async fn read_on(&self) -> Result<Vec<(u64, String)>, EngineError> {
+        let dedup = &self.app.dedup;
+        if let Topic::Decisions = self.topic {
+            let events = dedup.decisions(self.next, BATCH).await?;
+            let json = |event: &DecisionEvent| {
+                serde_json::to_string(event).expect("a decision is plain data")
+            };
+            return Ok(events
+                .iter()
+                .map(|event| (event.offset, json(event)))
+                .collect());
+        }
+        let records = dedup.stream(self.topic.stream(), self.next, BATCH).await?;
+        Ok(records
+            .into_iter()
+            .map(|record| {
+                let json = String::from_utf8_lossy(&record.json).into_owned();
+                (record.offset, json)
+            })
+            .collect())
     }
 }

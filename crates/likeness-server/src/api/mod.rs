@@ -1,23 +1,33 @@
 //! The JSON interface, and what operators ask.
 
+mod banks;
 mod clusters;
 mod corrections;
 mod events;
+mod floods;
 mod images;
 mod matching;
 mod operations;
 
 use std::sync::Arc;
 
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 
 use crate::app::App;
 
+pub(crate) use banks::{
+    __path_add, __path_add_images, __path_bank, __path_banks, __path_create, __path_delete,
+    __path_matches, __path_matches_of, __path_reference_thumbnail, __path_references,
+    __path_remove, __path_scan, __path_set,
+};
+pub(crate) use banks::{BankList, MatchPage, ReferencePage};
 pub(crate) use clusters::ClusterPage;
 pub(crate) use clusters::{__path_cluster, __path_clusters};
 pub(crate) use corrections::{__path_correct, __path_corrections, __path_of_image, __path_undo};
 pub(crate) use corrections::{CorrectionPage, CorrectionReceipt};
 pub(crate) use events::__path_events;
+pub(crate) use floods::{__path_acknowledge, __path_alarms, __path_held, __path_quarantine};
+pub(crate) use floods::{AlarmPage, HeldPage};
 pub(crate) use images::{
     __path_explain, __path_file, __path_image, __path_thumbnail, __path_upload,
 };
@@ -70,6 +80,44 @@ pub(crate) fn routes() -> Vec<Route> {
         get(
             "/v1/images/{id}/corrections",
             self::get(corrections::of_image),
+        ),
+        get("/v1/banks", self::get(banks::banks)),
+        post("/v1/banks", self::post(banks::create)),
+        get("/v1/banks/{name}", self::get(banks::bank)),
+        Route {
+            path: "/v1/banks/{name}",
+            method: "patch",
+            handler: patch(banks::set),
+        },
+        Route {
+            path: "/v1/banks/{name}",
+            method: "delete",
+            handler: delete(banks::delete),
+        },
+        get("/v1/banks/{name}/references", self::get(banks::references)),
+        post("/v1/banks/{name}/references", self::post(banks::add)),
+        post("/v1/banks/{name}/images", self::post(banks::add_images)),
+        Route {
+            path: "/v1/banks/{name}/references/{sha256}",
+            method: "delete",
+            handler: delete(banks::remove),
+        },
+        get(
+            "/v1/banks/{name}/references/{sha256}/thumbnail",
+            self::get(banks::reference_thumbnail),
+        ),
+        get("/v1/banks/{name}/matches", self::get(banks::matches)),
+        post("/v1/banks/{name}/scan", self::post(banks::scan)),
+        get("/v1/images/{id}/matches", self::get(banks::matches_of)),
+        get("/v1/alarms", self::get(floods::alarms)),
+        post(
+            "/v1/alarms/{sequence}/acknowledge",
+            self::post(floods::acknowledge),
+        ),
+        get("/v1/clusters/{head}/held", self::get(floods::held)),
+        post(
+            "/v1/clusters/{head}/quarantine",
+            self::post(floods::quarantine),
         ),
         get("/v1/events", self::get(events::events)),
         get("/v1/overview", self::get(operations::overview)),

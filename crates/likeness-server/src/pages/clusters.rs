@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::PageError;
 use super::corrections::{Subject, bar};
+use super::floods::banner;
 use super::layout::{Nav, Page};
 use super::parts::{
     byte_size, count, counted, given, how_to_ingest, moment, pager, score, score_bar, thumbnail,
@@ -165,12 +166,15 @@ pub(super) async fn cluster_page(
     };
     let head_view = app.dedup.image(&shown).await.map_err(fail)?;
     let threshold = app.dedup.overview().await.map_err(fail)?.threshold;
+    let canonical = ImageId::new(cluster.head.clone()).map_err(|error| fail(error.into()))?;
+    let (alarm, guard) = app.dedup.flood_of(&canonical).await.map_err(fail)?;
+    let banner = banner(&cluster.head, alarm.as_ref(), guard.as_ref());
     let title = format!("Cluster of {}", cluster.head);
     let page = Page {
         module: Some(Asset::Correct),
         ..Page::new(&app, &title, Nav::Clusters)
     };
-    let content = cluster_content(&cluster, &head_view, threshold, cursor.is_some());
+    let content = cluster_content(&cluster, &banner, &head_view, threshold, cursor.is_some());
     Ok(page.render(&content).into_response())
 }
 
@@ -183,6 +187,7 @@ async fn canonical_id(app: &App, id: &ImageId) -> Option<String> {
 
 fn cluster_content(
     cluster: &ClusterView,
+    banner: &Markup,
     head: &ImageView,
     threshold: f32,
     is_later_page: bool,
@@ -195,6 +200,7 @@ fn cluster_content(
                 h1 { (counted(cluster.size, "picture", "pictures")) }
             }
         }
+        (banner)
         div.split {
             section.head-panel aria-labelledby="head-title" {
                 a.mat href=(urls::image_page(&head.id)) {

@@ -4,7 +4,7 @@ use axum::extract::{Query, State};
 use likeness_core::ImageId;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::view::Page as Listed;
-use likeness_engine::dedup::{Command, CorrectionOutcome, CorrectionView};
+use likeness_engine::dedup::{BankChange, Command, CorrectionOutcome, CorrectionView, FloodAct};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -121,7 +121,11 @@ pub(super) fn list(corrections: &[CorrectionView]) -> Markup {
 fn row(correction: &CorrectionView) -> Markup {
     let is_standing =
         correction.outcome == CorrectionOutcome::Applied && correction.undone_by.is_none();
-    let can_undo = is_standing && !matches!(correction.command, Command::Undo { .. });
+    let cannot = matches!(
+        correction.command,
+        Command::Undo { .. } | Command::Flood(_) | Command::Bank(BankChange::Delete { .. })
+    );
+    let can_undo = is_standing && !cannot;
     html! {
         li.standing[is_standing] id={ "correction-" (correction.sequence) } {
             span.what { (pictures(&correction.command)) (sentence(&correction.command)) }
@@ -157,7 +161,12 @@ fn pictures(command: &Command) -> Markup {
         Command::NeverTogether { a, b } | Command::AlwaysTogether { a, b } => {
             vec![a.as_str(), b.as_str()]
         }
-        Command::Undo { .. } => Vec::new(),
+        Command::Flood(
+            FloodAct::Quarantine { cluster }
+            | FloodAct::Confirm { cluster, .. }
+            | FloodAct::Release { cluster, .. },
+        ) => vec![cluster.as_str()],
+        Command::Bank(_) | Command::Flood(_) | Command::Undo { .. } => Vec::new(),
     };
     html! {
         @for id in ids { span.plate { (thumbnail(id, "")) } }
@@ -187,9 +196,44 @@ fn sentence(command: &Command) -> Markup {
             Command::AlwaysTogether { a, b } => {
                 span { (image(a.as_str())) " and " (image(b.as_str())) " always together" }
             }
+            Command::Bank(change) => { span { (bank_sentence(change)) } }
+            Command::Flood(act) => {
+                @match act {
+                    FloodAct::Acknowledge { alarm } => { span { a href={ "/alarms#alarm-" (alarm) } { "alarm #" (alarm) } " seen" } }
+                    FloodAct::Quarantine { cluster: id } => { span { (cluster(id.as_str())) " put under quarantine" } }
+                    FloodAct::Confirm { cluster: id, bank } => {
+                        span { "quarantine of " (cluster(id.as_str())) " confirmed" @if let Some(bank) = bank { ", its head now in the bank " (bank_link(bank)) } }
+                    }
+                    FloodAct::Release { cluster: id, for_good } => {
+                        span { (cluster(id.as_str())) " released" @if *for_good { " for good" } }
+                    }
+                }
+            }
             Command::Undo { correction } => {
                 span { "correction #" (correction) " undone" }
             }
+        }
+    }
+}
+
+fn bank_link(name: &str) -> Markup {
+    html! { a.id href=(urls::bank_page(name)) { (given(name)) } }
+}
+
+fn bank_sentence(change: &BankChange) -> Markup {
+    let bank = bank_link(change.bank());
+    html! {
+        @match change {
+            BankChange::Create { negative, .. } => { @if *negative { "negative bank " } @else { "bank " } (bank) " made" }
+            BankChange::Set { threshold, share, enabled, .. } => {
+                "bank " (bank) " set"
+                @if let Some(threshold) = threshold { ": threshold " (threshold) }
+                @if let Some(share) = share { ", share " (share) }
+                @if let Some(enabled) = enabled { @if *enabled { ", on" } @else { ", off" } }
+            }
+            BankChange::Delete { .. } => { "bank " (bank) " deleted" }
+            BankChange::Add { references, .. } => { (counted(references.len() as u64, "picture", "pictures")) " added to the bank " (bank) }
+            BankChange::Remove { references, .. } => { (counted(references.len() as u64, "picture", "pictures")) " removed from the bank " (bank) }
         }
     }
 }

@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use likeness_engine::EngineError;
-use likeness_engine::dedup::CorrectionView;
 use likeness_engine::dedup::view::{
     CandidateSource, CandidateView, Decision, DecisionKind, ExplainView, ImageStatus, ImageView,
 };
+use likeness_engine::dedup::{BankMatchView, CorrectionView};
 use maud::{Markup, html};
 
 use super::PageError;
+use super::banks::of_image;
 use super::clusters::format_name;
 use super::corrections::{self, OF_AN_IMAGE, Subject, bar};
 use super::layout::{Nav, Page};
@@ -36,15 +37,25 @@ pub(super) async fn page(
         .corrections_of(&id, OF_AN_IMAGE)
         .await
         .map_err(fail)?;
+    let matches = app
+        .dedup
+        .bank_matches_of(&id, OF_AN_IMAGE)
+        .await
+        .map_err(fail)?;
     let page = Page {
         refresh: image.status == ImageStatus::Pending,
         module: explain.is_some().then_some(Asset::Correct),
         ..Page::new(&app, &image.id, Nav::None)
     };
-    Ok(page.render(&content(&image, explain.as_ref(), &made)))
+    Ok(page.render(&content(&image, explain.as_ref(), &made, &matches)))
 }
 
-fn content(image: &ImageView, explain: Option<&ExplainView>, made: &[CorrectionView]) -> Markup {
+fn content(
+    image: &ImageView,
+    explain: Option<&ExplainView>,
+    made: &[CorrectionView],
+    matches: &[BankMatchView],
+) -> Markup {
     let is_picture = image.status != ImageStatus::Rejected;
     html! {
         div.split.wide-left {
@@ -73,6 +84,7 @@ fn content(image: &ImageView, explain: Option<&ExplainView>, made: &[CorrectionV
             }
         }
         @if let Some(explain) = explain { (why(explain, &image.id)) }
+        (of_image(matches))
         @if !made.is_empty() {
             section.why aria-labelledby="made-title" {
                 h2 #made-title { "Corrections by hand" }

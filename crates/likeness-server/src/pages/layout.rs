@@ -10,6 +10,8 @@ pub(crate) enum Nav {
     Overview,
     Clusters,
     Corrections,
+    Banks,
+    Alarms,
     Upload,
 }
 
@@ -84,6 +86,8 @@ impl<'a> Page<'a> {
                     (self.link(Nav::Overview, "/", "Overview"))
                     (self.link(Nav::Clusters, "/clusters", "Clusters"))
                     (self.link(Nav::Corrections, "/corrections", "Corrections"))
+                    (self.link(Nav::Banks, "/banks", "Banks"))
+                    (self.link(Nav::Alarms, "/alarms", "Alarms"))
                     (self.link(Nav::Upload, "/upload", "Upload"))
                 }
                 form.search role="search" action="/go" method="get" {
@@ -128,11 +132,13 @@ fn theme_icon() -> Markup {
 }
 
 fn help() -> Markup {
-    let shortcuts: [(&[&str], &str); 11] = [
+    let shortcuts: [(&[&str], &str); 13] = [
         (&["/"], "Go to an image by its id"),
         (&["g", "o"], "Overview"),
         (&["g", "c"], "Clusters"),
         (&["g", "r"], "Corrections"),
+        (&["g", "b"], "Banks"),
+        (&["g", "a"], "Alarms"),
         (&["g", "u"], "Upload"),
         (&["j", "k"], "Next and previous picture"),
         (&["←", "↑", "↓", "→"], "Move over a gallery"),

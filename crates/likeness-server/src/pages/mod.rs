@@ -3,9 +3,11 @@
 //! They read well without JavaScript; with it, the overview is live, uploads show their verdicts,
 //! and everything can be reached by keyboard.
 
+mod banks;
 mod clusters;
 mod corrections;
 mod error;
+mod floods;
 mod image;
 mod layout;
 mod login;
@@ -34,7 +36,11 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/", get(overview::page))
         .route("/clusters", get(clusters::list_page))
         .route("/clusters/{head}", get(clusters::cluster_page))
+        .route("/clusters/{head}/held", get(floods::held_page))
         .route("/corrections", get(corrections::page))
+        .route("/banks", get(banks::list_page))
+        .route("/banks/{name}", get(banks::bank_page))
+        .route("/alarms", get(floods::alarms_page))
         .route("/images/{id}", get(image::page))
         .route("/upload", get(upload::page))
         .route("/go", get(go))

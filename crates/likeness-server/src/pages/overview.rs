@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::PageError;
 use super::layout::{Nav, Page};
-use super::parts::{count, decision_tile, given, how_to_ingest, moment, rate, score};
+use super::parts::{count, counted, decision_tile, given, how_to_ingest, moment, rate, score};
 use crate::app::App;
 use crate::assets::Asset;
 
@@ -35,6 +35,13 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Result<Markup, PageErro
 
 fn dashboard(overview: &Overview, latest: &[DecisionEvent]) -> Markup {
     html! {
+        @if overview.open_alarms > 0 {
+            p.notice role="status" {
+                b { (counted(overview.open_alarms, "alarm", "alarms")) } " about clusters that grow too fast"
+                @if overview.held > 0 { ", " (counted(overview.held, "picture", "pictures")) " held" }
+                ". " a href="/alarms" { "See them" }
+            }
+        }
         section.hero {
             h1 {
                 strong data-count="images" { (count(overview.images)) } " pictures, "

@@ -134,3 +134,18 @@ async fn places_that_are_none_are_refused() {
         answer.check_error(400, "invalid_header");
     }
 }
+
+#[tokio::test]
+async fn other_topics_are_streamed_by_name() {
+    let server = Server::start().await;
+    server.store("a-head", png(&picture(1))).await;
+    let body = r#"{"author": "ann", "reason": "it attracts", "act": "begin"}"#;
+    let path = "/v1/clusters/a-head/quarantine";
+    server.post(path, "application/json", body.into()).await;
+    let path = "/v1/events?topic=corrections&from=beginning&limit=1";
+    let events = read(&server, path, None).await;
+    assert_eq!(events[0].name, "correction");
+    assert_eq!(events[0].data["command"]["act"], "quarantine");
+    let unknown = server.get("/v1/events?topic=secrets").await;
+    unknown.check_error(400, "invalid_query");
+}

@@ -308,3 +308,59 @@ async fn corrections_can_be_made_and_read_in_pages() {
         &["Corrections by hand"],
     );
 }
+
+#[tokio::test]
+async fn banks_and_floods_have_pages_empty_and_filled() {
+    let server = Server::start().await;
+    let banks = server.get("/banks").await;
+    check_page(&banks, 200, &["No banks yet", "bank-create"]);
+    let alarms = server.get("/alarms").await;
+    check_page(&alarms, 200, &["No flood so far"]);
+    check_page(&server.get("/banks/none").await, 404, &["none"]);
+
+    server.store("a-head", jpeg(&picture(1))).await;
+    let json =
+        async |path: &str, body: &str| server.post(path, "application/json", body.into()).await;
+    let made = json(
+        "/v1/banks",
+        r#"{"author": "ann", "reason": "<b>spam</b>", "name": "spam", "threshold": 0.8, "negative": true}"#,
+    );
+    assert_eq!(made.await.json()["outcome"]["kind"], "applied");
+    let added = json(
+        "/v1/banks/spam/images",
+        r#"{"author": "ann", "reason": "<b>spam</b>", "images": ["a-head"]}"#,
+    );
+    assert_eq!(added.await.json()["outcome"]["kind"], "applied");
+    server.store("a-copy", png(&picture(1))).await;
+    check_page(
+        &server.get("/banks/spam").await,
+        200,
+        &["1 reference", "/images/a-copy", "negative", "&lt;b&gt;spam"],
+    );
+    check_page(
+        &server.get("/clusters/a-copy").await,
+        200,
+        &["Matched the negative bank"],
+    );
+    check_page(&server.get("/images/a-copy").await, 200, &["In banks"]);
+
+    let quarantined = json(
+        "/v1/clusters/a-head/quarantine",
+        r#"{"author": "ann", "reason": "it attracts", "act": "begin"}"#,
+    );
+    assert_eq!(quarantined.await.json()["outcome"]["kind"], "applied");
+    let cluster = server.get("/clusters/a-head").await;
+    check_page(
+        &cluster,
+        200,
+        &["Under quarantine", "/clusters/a-head/held"],
+    );
+    let held = server.get("/clusters/a-head/held").await;
+    check_page(&held, 200, &["Nothing is held"]);
+    let corrections = server.get("/corrections").await;
+    check_page(
+        &corrections,
+        200,
+        &["put under quarantine", "negative bank"],
+    );
+}

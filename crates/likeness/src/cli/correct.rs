@@ -1,6 +1,8 @@
 use clap::{Args, Subcommand};
 use likeness_core::ImageId;
-use likeness_engine::dedup::{Command, CorrectionOutcome, CorrectionView, NewCorrection};
+use likeness_engine::dedup::{
+    BankChange, Command, CorrectionOutcome, CorrectionView, FloodAct, NewCorrection,
+};
 use serde::Serialize;
 
 use super::Context;
@@ -39,10 +41,10 @@ pub(crate) enum CorrectCommand {
 pub(crate) struct Why {
     /// Why it is made; kept with it
     #[arg(long, value_name = "TEXT")]
-    reason: String,
+    pub(super) reason: String,
     /// Who makes it [default: $USER]
     #[arg(long, value_name = "NAME", env = "USER", hide_env = true)]
-    author: String,
+    pub(super) author: String,
 }
 
 /// Arguments of `likeness correct split`.
@@ -210,7 +212,31 @@ fn sentence(command: &Command) -> String {
         Command::ReHead { cluster, head } => format!("make {head} the head of {cluster}"),
         Command::NeverTogether { a, b } => format!("never {a} with {b}"),
         Command::AlwaysTogether { a, b } => format!("always {a} with {b}"),
+        Command::Bank(change) => bank_sentence(change),
+        Command::Flood(act) => flood_sentence(act),
         Command::Undo { correction } => format!("undo {correction}"),
+    }
+}
+
+fn bank_sentence(change: &BankChange) -> String {
+    let bank = change.bank();
+    match change {
+        BankChange::Create { .. } => format!("make bank {bank}"),
+        BankChange::Set { .. } => format!("set bank {bank}"),
+        BankChange::Delete { .. } => format!("delete bank {bank}"),
+        BankChange::Add { references, .. } => format!("add {} to bank {bank}", references.len()),
+        BankChange::Remove { references, .. } => {
+            format!("remove {} from bank {bank}", references.len())
+        }
+    }
+}
+
+fn flood_sentence(act: &FloodAct) -> String {
+    match act {
+        FloodAct::Acknowledge { alarm } => format!("acknowledge alarm {alarm}"),
+        FloodAct::Quarantine { cluster } => format!("quarantine {cluster}"),
+        FloodAct::Confirm { cluster, .. } => format!("confirm quarantine of {cluster}"),
+        FloodAct::Release { cluster, .. } => format!("release {cluster}"),
     }
 }
 

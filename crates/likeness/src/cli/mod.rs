@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod bank;
 mod bench;
 mod clusters;
 mod completions;
@@ -9,6 +10,7 @@ mod dedup;
 mod demo;
 mod eval;
 mod explain;
+mod flood;
 mod image;
 mod index;
 mod ingest;
@@ -138,6 +140,12 @@ enum Command {
     /// Correct clusters by hand, and undo corrections
     #[command(subcommand)]
     Correct(correct::CorrectCommand),
+    /// Keep sets of reference pictures that uploads are compared with
+    #[command(subcommand)]
+    Bank(bank::BankCommand),
+    /// See alarms about clusters that grow too fast, and decide about quarantines
+    #[command(subcommand)]
+    Flood(flood::FloodCommand),
     /// Sort all images anew and show what would change; nothing is changed
     Recluster(recluster::ReclusterArgs),
     /// Follow a stream
@@ -273,6 +281,8 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Match(args) => matching::run(args, context).await,
         Command::Explain(args) => explain::run(args, context).await,
         Command::Correct(command) => correct::run(command, context).await,
+        Command::Bank(command) => bank::run(command, context).await,
+        Command::Flood(command) => flood::run(command, context).await,
         Command::Recluster(args) => recluster::run(args, context).await,
         Command::Tail(command) => tail::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,

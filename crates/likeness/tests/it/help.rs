@@ -1,6 +1,7 @@
 //! What `--help` says. A change of a text shows up here, to be looked at once.
 
 mod daily;
+mod guard;
 mod measure;
 mod parts;
 

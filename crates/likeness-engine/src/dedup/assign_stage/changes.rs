@@ -7,9 +7,13 @@ use likeness_core::state::Write;
 use likeness_core::step::{Emit, Position, Step};
 use likeness_core::{Generation, ImageId, ImageNumber, Timestamp};
 
+use super::marks::Marks;
 use super::{AssignStage, totals};
 use crate::EngineError;
+use crate::dedup::banks::{BankMatch, BankSet};
 use crate::dedup::clusters::{list, unlist};
+use crate::dedup::flood::Guard;
+use crate::dedup::guard::{Guarded, Guards};
 use crate::dedup::live_index::{Recent, RecentViews};
 use crate::dedup::pairs::{Batch, Subject};
 use crate::dedup::records::{
@@ -32,15 +36,19 @@ pub(super) struct Explained {
     pub(super) num_recent: u32,
     pub(super) num_scored: u32,
     pub(super) candidates: Vec<ScoredCandidate>,
+    pub(super) matches: Vec<BankMatch>,
 }
 
 /// Everything that a batch of decisions changes.
 #[derive(Debug)]
 pub(super) struct Changes {
     pub(super) batch: Batch,
-    clusters: HashMap<ImageId, ClusterRecord>,
+    pub(super) clusters: HashMap<ImageId, ClusterRecord>,
     pub(super) totals: Totals,
-    writes: Vec<Write>,
+    pub(super) writes: Vec<Write>,
+    pub(super) banks: std::sync::Arc<BankSet>,
+    pub(super) guards: Guards,
+    pub(super) marks: Marks,
     decisions: Vec<Decision>,
 }
 
@@ -60,6 +68,12 @@ impl Changes {
                 views: RecentViews::new(stage.dim, stage.limit, u64::MAX, stage.scorer.views()),
             },
             clusters: HashMap::new(),
+            banks: stage
+                .banks
+                .current(stage.state.as_ref(), totals.bank_changes)
+                .await?,
+            guards: Guards::default(),
+            marks: Marks::default(),
             totals,
             writes: Vec::new(),
             decisions: Vec::new(),
@@ -89,12 +103,12 @@ impl Changes {
         stage: &AssignStage,
         upload: &UploadEvent,
         subject: &Subject,
-        verdict: Verdict,
+        guarded: Guarded,
         explained: Explained,
     ) -> Result<(), EngineError> {
         let number = self.totals.next_number();
         let now = Timestamp::now();
-        let (kind, head, score, exact_copy, rule) = match verdict {
+        let (kind, head, score, exact_copy, rule) = match guarded.verdict.clone() {
             Verdict::Join {
                 cluster,
                 score,
@@ -109,7 +123,12 @@ impl Changes {
                 rule,
             ),
         };
-        let cluster = self.grow(stage, &head, number, now).await?;
+        let matches = self
+            .add_matches(stage, &upload.id, number, explained.matches, now)
+            .await?;
+        let cluster = self
+            .grow(stage, &head, number, now, upload, &guarded)
+            .await?;
         let record = NumberRecord {
             id: upload.id.clone(),
             head: head.clone(),
@@ -144,6 +163,11 @@ impl Changes {
             num_recent: explained.num_recent,
             num_scored: explained.num_scored,
             candidates: explained.candidates,
+            bank_matches: matches,
+            held_by: match guarded.guard {
+                Guard::Held { by } => Some(by),
+                _ => None,
+            },
         };
         self.totals.images += 1;
         self.writes.extend([
@@ -179,6 +203,8 @@ impl Changes {
         head: &ImageId,
         number: ImageNumber,
         now: Timestamp,
+        upload: &UploadEvent,
+        guarded: &Guarded,
     ) -> Result<ClusterRecord, EngineError> {
         let before = match self.clusters.get(head) {
             Some(cluster) => Some(cluster.clone()),
@@ -190,19 +216,23 @@ impl Changes {
         let cluster = match before {
             None => {
                 self.totals.clusters += 1;
-                ClusterRecord::new(number, now)
+                let mut founded = ClusterRecord::new(number, now);
+                self.found_guarded(&mut founded, head, number, guarded, now);
+                founded
             }
             Some(before) => {
                 self.writes.extend(unlist(&before));
                 if before.size == 1 {
                     self.totals.duplicate_clusters += 1;
                 }
-                ClusterRecord {
+                let mut grown = ClusterRecord {
                     size: before.size + 1,
                     own: before.own.map(|own| own + 1),
                     updated: now,
                     ..before
-                }
+                };
+                self.watch(stage, &mut grown, head, upload, guarded.by_bytes);
+                grown
             }
         };
         self.writes
@@ -221,7 +251,7 @@ impl Changes {
     pub(super) fn finish(
         self,
         position: Position,
-    ) -> (Vec<Decision>, Vec<(ImageNumber, NumberRecord)>, Step) {
+    ) -> (Vec<Decision>, Marks, Vec<(ImageNumber, NumberRecord)>, Step) {
         let mut writes = self.writes;
         writes.push(Write::Put(totals_key(), encode(&self.totals)));
         let records: Vec<_> = self
@@ -232,7 +262,9 @@ impl Changes {
                 payload: encode_decision(decision),
             })
             .collect();
-        let emits = if records.is_empty() {
+        let (more, more_emits) = self.marks.finish();
+        writes.extend(more);
+        let mut emits = if records.is_empty() {
             Vec::new()
         } else {
             vec![Emit {
@@ -241,6 +273,7 @@ impl Changes {
                 records,
             }]
         };
+        emits.extend(more_emits);
         let mut decided: Vec<_> = self.batch.records.into_iter().collect();
         decided.sort_unstable_by_key(|(number, _)| *number);
         let step = Step {
@@ -249,6 +282,6 @@ impl Changes {
             emits,
             positions: vec![position],
         };
-        (self.decisions, decided, step)
+        (self.decisions, self.marks, decided, step)
     }
 }

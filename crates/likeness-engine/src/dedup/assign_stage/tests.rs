@@ -53,10 +53,10 @@ impl Random {
 
 /// One image of a log: of a family whose members are near the threshold with each other. One in two shows
 /// members of up to two other families beside it.
-fn image(seed: u64, idx: u64, families: u64) -> (UploadEvent, Signature) {
+fn image(seed: u64, idx: u64, families: u64, noise: f32) -> (UploadEvent, Signature) {
     let mut own = Random(seed ^ idx << 20);
     let mut family = Random(seed ^ own.below(families) << 40);
-    let embedding = member(&mut family, &mut own);
+    let embedding = member(&mut family, &mut own, noise);
     let upload = UploadEvent {
         id: ImageId::new(format!("i{idx}")).expect("a good id"),
         name: None,
@@ -74,20 +74,20 @@ fn image(seed: u64, idx: u64, families: u64) -> (UploadEvent, Signature) {
         flatness: 0,
         embedding,
         views: (0..own.below(4).saturating_sub(1))
-            .map(|shown| view(seed, shown, families, &mut own))
+            .map(|shown| view(seed, shown, families, noise, &mut own))
             .collect(),
     };
     (upload, signature)
 }
 
-fn member(family: &mut Random, own: &mut Random) -> bytes::Bytes {
+fn member(family: &mut Random, own: &mut Random, noise: f32) -> bytes::Bytes {
     let embedding: Vec<f32> = (0..DIM)
-        .map(|_| family.component() + 0.55 * own.component())
+        .map(|_| family.component() + noise * own.component())
         .collect();
     bf16::to_le_bytes(&bf16::encode(&embedding)).into()
 }
 
-fn view(seed: u64, shown: u64, families: u64, own: &mut Random) -> ViewRecord {
+fn view(seed: u64, shown: u64, families: u64, noise: f32, own: &mut Random) -> ViewRecord {
     let mut family = Random(seed ^ own.below(families) << 40);
     ViewRecord {
         kind: match shown {
@@ -103,7 +103,7 @@ fn view(seed: u64, shown: u64, families: u64, own: &mut Random) -> ViewRecord {
         pdq: PdqHash([0; 32]),
         pdq_quality: 0,
         flatness: 0,
-        embedding: member(&mut family, own),
+        embedding: member(&mut family, own, noise),
     }
 }
 
@@ -149,6 +149,10 @@ pub(in crate::dedup) struct Fixture {
     pub stage: AssignStage,
     /// Families that images are of.
     pub families: u64,
+    /// How far members are from each other.
+    pub noise: f32,
+    /// What is a flood.
+    pub flood: FloodConfig,
 }
 
 impl Fixture {
@@ -177,6 +181,8 @@ impl Fixture {
             config,
             stage,
             families: 200,
+            noise: 0.55,
+            flood: FloodConfig::default(),
         }
     }
 
@@ -202,16 +208,20 @@ impl Fixture {
             model: "test".to_owned(),
             dim: DIM,
             limit: config.max_candidates,
+            banks: Arc::new(Banks::new(DIM, config.views)),
+            bank_limits: BankLimits::default(),
+            flood: FloodConfig::default(),
         }
     }
 
     pub(in crate::dedup) async fn restart(&mut self, threads: usize) {
         self.stage = Self::open(&self.store, &self.steps, self.config, threads).await;
+        self.stage.flood = self.flood;
     }
 
     /// Does what the stages before do, with the index as it is now.
     pub(in crate::dedup) async fn event(&self, seed: u64, idx: u64) -> Record {
-        let (upload, signature) = image(seed, idx, self.families);
+        let (upload, signature) = image(seed, idx, self.families, self.noise);
         let row = Write::Put(signature_key(&upload.id), encode(&signature));
         self.store.write(vec![row]).await.expect("writes");
         let subject =

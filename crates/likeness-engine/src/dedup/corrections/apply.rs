@@ -14,7 +14,9 @@ use super::{
     MAX_MOVED, by_id_key, by_image_key, sequence_key,
 };
 use crate::EngineError;
+use crate::dedup::banks::BankLimits;
 use crate::dedup::clusters::{list, unlist};
+use crate::dedup::flood::{AlarmView, FloodAct};
 use crate::dedup::pairs::PairScorer;
 use crate::dedup::records::{ClusterRecord, NumberRecord, Totals};
 use crate::dedup::tables::{canonical_key, cluster_key, decode, encode, number_key};
@@ -76,10 +78,14 @@ impl Placed {
 pub(super) struct Applying<'a> {
     pub(super) state: &'a dyn StateStore,
     pub(super) scorer: &'a PairScorer,
+    pub(super) limits: BankLimits,
+    pub(super) event: &'a CorrectionEvent,
     pub(super) sequence: u64,
     pub(super) now: Timestamp,
     pub(super) totals: Totals,
     pub(super) writes: Vec<Write>,
+    /// Alarms that it acknowledges.
+    pub(super) alarms: Vec<AlarmView>,
     /// Clusters as this correction leaves them.
     clusters: HashMap<ImageId, Option<ClusterRecord>>,
 }
@@ -91,6 +97,8 @@ pub(in crate::dedup) struct Corrected {
     pub(in crate::dedup) totals: Totals,
     /// For the stream of corrections.
     pub(in crate::dedup) event: NewRecord,
+    /// For the stream of alarms.
+    pub(in crate::dedup) alarms: Vec<AlarmView>,
 }
 
 /// Applies a correction, or refuses it; nothing if it was dealt with before.
@@ -100,6 +108,7 @@ pub(in crate::dedup) struct Corrected {
 pub(in crate::dedup) async fn apply(
     state: &dyn StateStore,
     scorer: &PairScorer,
+    limits: BankLimits,
     totals: Totals,
     record: &NewRecord,
 ) -> Result<Option<Corrected>, EngineError> {
@@ -111,10 +120,13 @@ pub(in crate::dedup) async fn apply(
     let mut applying = Applying {
         state,
         scorer,
+        limits,
+        event: &event,
         sequence,
         now: event.time,
         totals,
         writes: Vec::new(),
+        alarms: Vec::new(),
         clusters: HashMap::new(),
     };
     let (outcome, effect) = match applying.run(&event.command).await {
@@ -123,6 +135,7 @@ pub(in crate::dedup) async fn apply(
         Err(Refused::Because { code, message }) => {
             // What was prepared until then is dropped.
             applying.writes.clear();
+            applying.alarms.clear();
             applying.totals = totals;
             let code = code.to_owned();
             (
@@ -134,9 +147,11 @@ pub(in crate::dedup) async fn apply(
     let Applying {
         mut writes,
         mut totals,
+        alarms,
         ..
     } = applying;
     totals.corrections += 1;
+    totals.harmless += u64::from(is_harmless(&event.command));
     let mut images: Vec<ImageId> = named(&event.command);
     for moved in &effect.moved {
         images.push(ImageId::new(moved.decision.id.clone())?);
@@ -165,11 +180,21 @@ pub(in crate::dedup) async fn apply(
     Ok(Some(Corrected {
         writes,
         totals,
+        alarms,
         event: NewRecord {
             key: bytes::Bytes::from(view.id.into_bytes()),
             payload: payload.into(),
         },
     }))
+}
+
+/// Whether a command leaves every image in its cluster.
+fn is_harmless(command: &Command) -> bool {
+    match command {
+        Command::Bank(_) => true,
+        Command::Flood(act) => !matches!(act, FloodAct::Release { .. }),
+        _ => false,
+    }
 }
 
 /// Returns the images that a command names.
@@ -181,7 +206,13 @@ fn named(command: &Command) -> Vec<ImageId> {
         Command::NeverTogether { a, b } | Command::AlwaysTogether { a, b } => {
             vec![a.clone(), b.clone()]
         }
-        Command::Undo { .. } => Vec::new(),
+        Command::Flood(act) => match act {
+            FloodAct::Quarantine { cluster }
+            | FloodAct::Confirm { cluster, .. }
+            | FloodAct::Release { cluster, .. } => vec![cluster.clone()],
+            FloodAct::Acknowledge { .. } => Vec::new(),
+        },
+        Command::Bank(_) | Command::Undo { .. } => Vec::new(),
     }
 }
 
@@ -197,6 +228,8 @@ impl Applying<'_> {
             Command::ReHead { cluster, head } => self.rehead(cluster, head).await,
             Command::NeverTogether { a, b } => self.never(a, b).await,
             Command::AlwaysTogether { a, b } => self.always(a, b).await,
+            Command::Bank(change) => self.bank(change).await,
+            Command::Flood(act) => self.flood(act).await,
             Command::Undo { correction } => self.undo(*correction).await,
         }
     }

@@ -37,6 +37,10 @@ impl Dedup {
                 reason: format!("at most {MAX_MOVED} at a time"),
             });
         }
+        if let Command::Bank(change) = &correction.command {
+            let invalid = |(name, reason)| EngineError::InvalidParameter { name, reason };
+            change.check().map_err(invalid)?;
+        }
         let _admission = self.admit(0)?;
         let id = correction.id.unwrap_or_else(ImageId::generate);
         let event = CorrectionEvent {

@@ -13,12 +13,14 @@
 //! ```
 
 pub(super) mod apply;
+mod bank;
 pub(super) mod constraints;
 mod door;
+mod flood;
 mod merge;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod undo;
 
 use bytes::Bytes;
@@ -28,6 +30,8 @@ use likeness_core::{ImageId, ImageNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::banks::BankChange;
+use super::flood::FloodAct;
 use super::records::MemberRecord;
 use super::tables::{SHARD, encode};
 use super::view::Decision;
@@ -52,7 +56,7 @@ pub const MAX_CONSTRAINTS: u64 = 10_000;
 pub const MAX_TEXT_BYTES: usize = 1_024;
 
 /// What is to be changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Command {
     /// Members leave a cluster and are never again together with its head.
@@ -104,6 +108,10 @@ pub enum Command {
         #[schema(value_type = String)]
         b: ImageId,
     },
+    /// A bank is changed.
+    Bank(BankChange),
+    /// Something is done about a flood.
+    Flood(FloodAct),
     /// Takes a correction back.
     Undo {
         /// Its sequence number.
@@ -112,7 +120,7 @@ pub enum Command {
 }
 
 /// A correction to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NewCorrection {
     /// Its id, by which a repeated call is recognised; one is generated if absent.
     pub id: Option<ImageId>,
@@ -125,7 +133,7 @@ pub struct NewCorrection {
 }
 
 /// A correction in the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct CorrectionEvent {
     pub(super) id: ImageId,
     pub(super) author: String,
@@ -150,7 +158,7 @@ pub enum CorrectionOutcome {
 }
 
 /// A correction as callers see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CorrectionView {
     /// Place in the order of corrections, from 0.
     pub sequence: u64,
@@ -209,6 +217,9 @@ struct Effect {
     reheaded: Option<Reheaded>,
     /// Pairs that were not bound before.
     bound: Vec<(ImageNumber, ImageNumber)>,
+    /// What it changed of a bank.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bank: Option<bank::BankEffect>,
 }
 
 /// An image that left its cluster.

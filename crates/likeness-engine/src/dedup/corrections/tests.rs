@@ -19,7 +19,7 @@ use crate::dedup::upload::decode_decision;
 
 const N_IMAGES: u64 = 140;
 
-fn record(offset: u64, command: Command) -> Record {
+pub(in crate::dedup) fn record(offset: u64, command: Command) -> Record {
     let event = correction_event(&CorrectionEvent {
         id: ImageId::new(format!("c{offset}")).expect("a good id"),
         author: "a person".to_owned(),
@@ -36,18 +36,18 @@ fn record(offset: u64, command: Command) -> Record {
 
 /// Everything that clusters are made of, without times.
 #[derive(Debug, PartialEq)]
-struct Snapshot {
-    totals: Totals,
+pub(in crate::dedup) struct Snapshot {
+    pub totals: Totals,
     /// By image: partition that it is in, canonical id.
-    images: Vec<(ImageId, String)>,
-    clusters: HashMap<ImageId, ClusterRecord>,
+    pub images: Vec<(ImageId, String)>,
+    pub clusters: HashMap<ImageId, ClusterRecord>,
     /// By partition: image and score as bits.
     members: HashMap<ImageId, Vec<(ImageId, u32)>>,
     constraints: Vec<ConstraintRecord>,
     lists: Vec<ImageId>,
 }
 
-async fn snapshot(fixture: &Fixture) -> Snapshot {
+pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
     let store = fixture.store.as_ref();
     let totals = totals(store).await.expect("reads");
     let (mut images, mut clusters, mut members) = (Vec::new(), HashMap::new(), HashMap::new());
@@ -116,7 +116,7 @@ async fn snapshot(fixture: &Fixture) -> Snapshot {
 }
 
 impl Snapshot {
-    fn home(&self, image: &ImageId) -> ImageId {
+    pub(in crate::dedup) fn home(&self, image: &ImageId) -> ImageId {
         let (_, part) = self
             .images
             .iter()
@@ -127,7 +127,7 @@ impl Snapshot {
         cluster.merged_into.clone().unwrap_or(part)
     }
 
-    fn check(&self, threshold: f32) {
+    pub(in crate::dedup) fn check(&self, threshold: f32) {
         let standing: Vec<_> = self
             .clusters
             .iter()
@@ -166,7 +166,7 @@ impl Snapshot {
     }
 
     /// Draws something to ask for, that often can be done.
-    fn draw(&self, random: &mut Random) -> Command {
+    pub(in crate::dedup) fn draw(&self, random: &mut Random) -> Command {
         let mut image = || {
             let (id, _) = &self.images[random.below(self.images.len() as u64) as usize];
             id.clone()
@@ -203,7 +203,11 @@ impl Snapshot {
     }
 }
 
-async fn outcome(fixture: &Fixture, sequence: u64) -> CorrectionRecord {
+pub(in crate::dedup) async fn outcome(fixture: &Fixture, sequence: u64) -> CorrectionOutcome {
+    dealt_with(fixture, sequence).await.outcome
+}
+
+async fn dealt_with(fixture: &Fixture, sequence: u64) -> CorrectionRecord {
     let row = fixture
         .store
         .get(&sequence_key(sequence))
@@ -251,7 +255,7 @@ proptest! {
                 first.commit(&log[log.len() - 1..]).await.expect("commits");
                 let after = snapshot(&first).await;
                 after.check(threshold);
-                if outcome(&first, sequence).await.outcome != CorrectionOutcome::Applied {
+                if outcome(&first, sequence).await != CorrectionOutcome::Applied {
                     let mut expected = before;
                     expected.totals.corrections += 1;
                     prop_assert_eq!(expected, after);
@@ -264,7 +268,7 @@ proptest! {
                 // At once undone, it is as if it had never been.
                 log.push(record(offset + 1, Command::Undo { correction: sequence }));
                 first.commit(&log[log.len() - 1..]).await.expect("commits");
-                let undone = outcome(&first, sequence + 1).await.outcome;
+                let undone = outcome(&first, sequence + 1).await;
                 prop_assert_eq!(undone, CorrectionOutcome::Applied);
                 let mut expected = before;
                 expected.totals.corrections += 2;
@@ -296,7 +300,7 @@ proptest! {
 }
 
 /// Reads which image an event is of.
-fn image_of(record: &Record) -> u64 {
+pub(in crate::dedup) fn image_of(record: &Record) -> u64 {
     let event: crate::dedup::records::ScoreEvent =
         decode("scores", &record.payload).expect("an event");
     event.upload.id.as_str()[1..].parse().expect("a number")

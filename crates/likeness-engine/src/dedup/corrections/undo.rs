@@ -9,6 +9,7 @@ use super::merge::never;
 use super::{
     Command, CorrectionOutcome, CorrectionRecord, Effect, Merged, Moved, Reheaded, sequence_key,
 };
+use crate::dedup::banks::BankChange;
 use crate::dedup::records::{NumberRecord, encode_decision};
 use crate::dedup::tables::{canonical_key, encode, member_key, number_key};
 
@@ -42,7 +43,19 @@ impl Applying<'_> {
                 "an undoing is not undone; make the correction again",
             ));
         }
+        if matches!(
+            record.event.command,
+            Command::Flood(_) | Command::Bank(BankChange::Delete { .. })
+        ) {
+            return Err(Refused::because(
+                "not_undoable",
+                "acts about floods and deleted banks are not undone: make the opposite change",
+            ));
+        }
         let effect = std::mem::take(&mut record.effect);
+        if let Some(bank) = &effect.bank {
+            self.undo_bank(&record.event.command, bank).await?;
+        }
         if let Some(Reheaded {
             cluster,
             before,

@@ -1,6 +1,7 @@
 //! `likeness bench pipeline`: where the time goes, from the bytes of a file to a committed decision.
-//! `likeness bench opening`: what a start costs.
+//! `likeness bench opening`: what a start costs. `likeness bench bank`: what a bank costs each image.
 
+mod bank;
 mod opening;
 mod pictures;
 mod stages;
@@ -35,6 +36,8 @@ pub(crate) enum BenchCommand {
     Pipeline(PipelineArgs),
     /// Measure how long a large index takes to be read when data is opened
     Opening(opening::OpeningArgs),
+    /// Measure what a bank of references costs each image
+    Bank(bank::BankArgs),
 }
 
 /// Arguments of `likeness bench pipeline`.
@@ -95,6 +98,7 @@ pub(crate) async fn run(command: BenchCommand, context: Context) -> anyhow::Resu
     match command {
         BenchCommand::Pipeline(args) => run_pipeline(args, context).await,
         BenchCommand::Opening(args) => opening::run(args, context).await,
+        BenchCommand::Bank(args) => bank::run(&args, &context),
     }
 }
 

@@ -25,6 +25,8 @@ fn help_of_likeness() {
       match        Ask what a file is like, without storing it
       explain      Say why an image was decided as it was
       correct      Correct clusters by hand, and undo corrections
+      bank         Keep sets of reference pictures that uploads are compared with
+      flood        See alarms about clusters that grow too fast, and decide about quarantines
       recluster    Sort all images anew and show what would change; nothing is changed
       tail         Follow a stream
       status       Show counts, rates and models
