@@ -19,6 +19,20 @@ pub enum EngineError {
     /// The image is known, but its decision is still to come.
     #[error("image `{0}` is stored and not decided yet; ask again shortly")]
     NotDecided(ImageId),
+    /// Another embedding is stored under the image and kind.
+    #[error(
+        "another embedding of kind `{kind}` is stored for image `{image}` and stays; \
+         if its upload never came, drop the orphan first"
+    )]
+    EmbeddingConflict {
+        /// The image.
+        image: String,
+        /// The kind.
+        kind: String,
+    },
+    /// Nothing of the image waits for a partner.
+    #[error("nothing waits under the id `{0}`; `likeness orphans list` shows what does")]
+    NotWaiting(ImageId),
     /// The text is not an id.
     #[error(transparent)]
     InvalidId(#[from] InvalidImageId),
@@ -84,6 +98,8 @@ impl EngineError {
             Self::ClusterNotFound(_) => "cluster_not_found",
             Self::BankNotFound(_) => "bank_not_found",
             Self::NotDecided(_) => "not_decided",
+            Self::EmbeddingConflict { .. } => "embedding_conflict",
+            Self::NotWaiting(_) => "not_waiting",
             Self::InvalidId(_) => "invalid_id",
             Self::Conflict { .. } => "id_conflict",
             Self::Image(error) => error.code(),

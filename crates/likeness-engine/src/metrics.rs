@@ -31,6 +31,16 @@ pub const ALARMS_TOTAL: &str = "likeness_dedup_alarms_total";
 pub const HELD_TOTAL: &str = "likeness_dedup_held_images_total";
 /// Candidates that the index returned for an image.
 pub const CANDIDATES_PER_IMAGE: &str = "likeness_dedup_candidates_per_image";
+/// Embeddings at the door, by `outcome` (`stored`, `existed`, `conflict`).
+pub const EMBEDDINGS_TOTAL: &str = "likeness_join_embeddings_total";
+/// Images that wait for a side, by the `side` that is there (`upload`, `embedding`).
+pub const JOIN_WAITING: &str = "likeness_join_waiting_images";
+/// Images whose other side did not come in time, by the `side` that is there.
+pub const JOIN_ORPHANS: &str = "likeness_join_orphan_images";
+/// Images that had to wait for a side and got it, since the data was made.
+pub const JOINED_IMAGES: &str = "likeness_join_joined_images";
+/// Of these, those that the watermark had passed.
+pub const JOINED_LATE: &str = "likeness_join_late_images";
 /// Images in the index.
 pub const INDEX_IMAGES: &str = "likeness_index_images";
 /// Memory of the index.
@@ -79,6 +89,20 @@ pub fn describe() {
         HELD_TOTAL,
         "Images that clusters under quarantine have held"
     );
+    describe_counter!(EMBEDDINGS_TOTAL, "Embeddings at the door by outcome");
+    describe_gauge!(
+        JOIN_WAITING,
+        "Images that wait for a side, by the side that is there"
+    );
+    describe_gauge!(
+        JOIN_ORPHANS,
+        "Images whose other side did not come in time, by the side that is there"
+    );
+    describe_gauge!(
+        JOINED_IMAGES,
+        "Images that had to wait for a side and got it"
+    );
+    describe_gauge!(JOINED_LATE, "Of these, those that the watermark had passed");
     describe_gauge!(INDEX_IMAGES, "Images in the index");
     describe_gauge!(INDEX_BYTES, Unit::Bytes, "Memory of the index");
     describe_gauge!(INDEX_PROBES, "Cells that a search looks into");

@@ -32,6 +32,8 @@ pub(crate) enum Asset {
     Upload,
     /// Corrections by hand.
     Correct,
+    /// What is done with orphans.
+    Orphans,
 }
 
 struct Embedded {
@@ -65,6 +67,10 @@ static EMBEDDED: LazyLock<Vec<Embedded>> = LazyLock::new(|| {
             Asset::Correct,
             include_str!("../assets/correct.js").to_owned(),
         ),
+        embed(
+            Asset::Orphans,
+            include_str!("../assets/orphans.js").to_owned(),
+        ),
     ];
     all.push(common);
     all
@@ -80,6 +86,7 @@ fn embed(asset: Asset, content: String) -> Embedded {
         Asset::Overview => ("overview", "js", "text/javascript; charset=utf-8"),
         Asset::Upload => ("upload", "js", "text/javascript; charset=utf-8"),
         Asset::Correct => ("correct", "js", "text/javascript; charset=utf-8"),
+        Asset::Orphans => ("orphans", "js", "text/javascript; charset=utf-8"),
     };
     let digest = sha2::Sha256::digest(content.as_bytes());
     let hash: String = digest[..8]

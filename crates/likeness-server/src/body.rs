@@ -183,7 +183,7 @@ pub(crate) fn parse_id(text: String) -> Result<ImageId, ApiError> {
     Ok(ImageId::new(text).map_err(EngineError::from)?)
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(header::CONTENT_LENGTH) else {
         return Ok(None);
     };
@@ -199,7 +199,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 }
 
 /// Returns the whole body, or nothing if it is longer than `max_bytes`.
-async fn read_body(
+pub(crate) async fn read_body(
     body: Body,
     max_bytes: u64,
     announced: Option<u64>,

@@ -130,10 +130,11 @@ impl ApiError {
                 let status = match error {
                     EngineError::ImageNotFound(_)
                     | EngineError::ClusterNotFound(_)
-                    | EngineError::BankNotFound(_) => StatusCode::NOT_FOUND,
-                    EngineError::NotDecided(_) | EngineError::Conflict { .. } => {
-                        StatusCode::CONFLICT
-                    }
+                    | EngineError::BankNotFound(_)
+                    | EngineError::NotWaiting(_) => StatusCode::NOT_FOUND,
+                    EngineError::NotDecided(_)
+                    | EngineError::Conflict { .. }
+                    | EngineError::EmbeddingConflict { .. } => StatusCode::CONFLICT,
                     EngineError::InvalidId(_) | EngineError::InvalidParameter { .. } => {
                         StatusCode::BAD_REQUEST
                     }

@@ -23,6 +23,7 @@ mod app;
 mod assets;
 mod body;
 mod config;
+mod embedding;
 mod error;
 mod layers;
 mod metrics;
@@ -35,6 +36,7 @@ mod urls;
 
 pub use app::{MetricsFn, router};
 pub use config::{ApiKey, Scope, ServerConfig};
+pub use embedding::{EmbeddingBody, VectorBody, VectorEncoding};
 pub use error::{ApiError, ServerError};
 pub use metrics::{
     HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL, HTTP_SHED_TOTAL, describe_metrics,

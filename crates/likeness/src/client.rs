@@ -15,9 +15,15 @@ use likeness_engine::dedup::view::{
     ClusterOrder, ClusterSummary, ClusterView, DecisionEvent, ExplainView, ImageView, MatchView,
     Overview, Page, UploadReceipt,
 };
-use likeness_engine::dedup::{CorrectionView, NewCorrection, NewImage};
+use likeness_engine::dedup::{
+    CorrectionView, EmbeddingReceipt, JoinSide, NewCorrection, NewImage, OrphanCommand,
+    OrphanQuery, OrphanReceipt,
+};
+use likeness_server::EmbeddingBody;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+use crate::cli::orphans::OrphanList;
 
 /// Time for an answer, except from streams.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -181,6 +187,61 @@ impl Client {
             path.push_str(&format!("&cursor={}", encoded(cursor)));
         }
         self.get(path).await
+    }
+
+    /// Sends several embeddings.
+    pub(crate) async fn push_embeddings(
+        &self,
+        embeddings: &[EmbeddingBody],
+    ) -> anyhow::Result<Vec<EmbeddingReceipt>> {
+        #[derive(Deserialize)]
+        struct Receipts {
+            items: Vec<EmbeddingReceipt>,
+        }
+        let body = Bytes::from(serde_json::to_vec(embeddings)?);
+        let receipts: Receipts = self
+            .post("/v1/embeddings", "application/json", body)
+            .await?;
+        Ok(receipts.items)
+    }
+
+    pub(crate) async fn orphans(&self, query: &OrphanQuery) -> anyhow::Result<OrphanList> {
+        let mut path = format!("/v1/orphans?limit={}", query.limit);
+        let side = query.side.map(|side| match side {
+            JoinSide::Upload => "upload".to_owned(),
+            JoinSide::Embedding => "embedding".to_owned(),
+        });
+        for (name, value) in [
+            ("day", &query.day),
+            ("kind", &query.kind),
+            ("side", &side),
+            ("cursor", &query.cursor),
+        ] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={}", encoded(value)));
+            }
+        }
+        self.get(path).await
+    }
+
+    pub(crate) async fn orphan(
+        &self,
+        image: &ImageId,
+        command: OrphanCommand,
+        author: &str,
+        reason: &str,
+    ) -> anyhow::Result<OrphanReceipt> {
+        let mut body = serde_json::json!({"author": author, "reason": reason});
+        let verb = match command {
+            OrphanCommand::Retry { sign } => {
+                body["sign"] = sign.into();
+                "retry"
+            }
+            OrphanCommand::Drop => "drop",
+        };
+        let path = format!("/v1/orphans/{}/{verb}", encoded(image.as_str()));
+        let body = Bytes::from(body.to_string());
+        self.post(&path, "application/json", body).await
     }
 
     pub(crate) async fn overview(&self) -> anyhow::Result<Overview> {

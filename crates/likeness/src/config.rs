@@ -12,7 +12,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
 use likeness_engine::dedup::compare::ViewsMode;
-use likeness_engine::dedup::{BankLimits, DedupConfig, FloodConfig};
+use likeness_engine::dedup::{BankLimits, DedupConfig, EmbeddingKind, FloodConfig, JoinConfig};
 use likeness_server::ServerConfig;
 use likeness_vision::DecodeLimits;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,7 @@ pub(crate) struct DedupSection {
     pub(crate) max_probes: usize,
     pub(crate) exact_below: u64,
     pub(crate) views: ViewsMode,
+    pub(crate) join: JoinSection,
     pub(crate) max_pending: u64,
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
@@ -117,6 +118,47 @@ pub(crate) struct FloodSection {
     pub(crate) growth_alarm: u64,
     pub(crate) quarantine_after: u64,
     pub(crate) max_cluster: u64,
+}
+
+/// Embeddings from elsewhere.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JoinSection {
+    pub(crate) kinds: Vec<KindEntry>,
+    pub(crate) primary: String,
+    pub(crate) required: Vec<String>,
+    pub(crate) lateness: Period,
+    pub(crate) max_unjoined: u64,
+}
+
+/// A kind of embedding.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KindEntry {
+    pub(crate) name: String,
+    pub(crate) model: String,
+    pub(crate) dimension: usize,
+}
+
+impl JoinSection {
+    /// Returns what the engine takes.
+    pub(crate) fn config(&self) -> JoinConfig {
+        JoinConfig {
+            kinds: self
+                .kinds
+                .iter()
+                .map(|kind| EmbeddingKind {
+                    name: kind.name.clone(),
+                    model: kind.model.clone(),
+                    dimension: kind.dimension,
+                })
+                .collect(),
+            primary: Some(self.primary.clone()).filter(|name| !name.is_empty()),
+            required: self.required.clone(),
+            lateness: self.lateness.0,
+            max_unjoined: self.max_unjoined,
+        }
+    }
 }
 
 /// Logs on stderr.
@@ -236,6 +278,11 @@ impl Config {
                 "`banks.max_banks` must be at most {MAX_BANKS} and `banks.max_references` at most {MAX_REFERENCES}"
             ));
         }
+        self.dedup
+            .join
+            .config()
+            .check(self.dedup.views)
+            .map_err(|reason| format!("`dedup.join`: {reason}"))?;
         // An upload larger than what may be in flight could never be admitted.
         if self.dedup.max_bytes_in_flight < self.limits.max_bytes {
             return Err(format!(
@@ -264,6 +311,7 @@ impl Config {
             max_probes: section.max_probes,
             exact_below: section.exact_below,
             views: section.views,
+            join: section.join.config(),
             max_pending: section.max_pending,
             max_bytes_in_flight: section.max_bytes_in_flight.0,
             threshold: (section.threshold > 0.0).then_some(section.threshold),
@@ -343,6 +391,10 @@ mod tests {
             jail.set_env("LIKENESS__MODELS__MAX_BATCH", "8");
             jail.set_env("LIKENESS__DEDUP__THRESHOLD", "0.8");
             jail.set_env("LIKENESS__DEDUP__DECISION_TIMEOUT", "200ms");
+            jail.set_env(
+                "LIKENESS__DEDUP__JOIN__KINDS",
+                "[{name=\"copy\", model=\"m 1\", dimension=8}]",
+            );
             let mut flags = Overrides::default();
             flags.set("dedup.threshold", Some(0.9));
             flags.set("dedup.scorer", None::<String>);
@@ -352,6 +404,7 @@ mod tests {
             assert_eq!(config.models.max_batch, 8, "environment over file");
             assert_eq!(config.dedup.threshold, 0.9, "flags over environment");
             assert_eq!(config.dedup.decision_timeout.0, Duration::from_millis(200));
+            assert_eq!(config.dedup.join.kinds[0].model, "m 1");
             Ok(())
         });
     }
@@ -390,6 +443,8 @@ mod tests {
         check_refused("[limits]\nmax_bytes = \"64 MeB\"", "is not a size");
         check_refused("[limits]\nmax_time = \"soon\"", "is not a duration");
         check_refused("[limits]\nmax_bytes = \"1 GiB\"", "max_bytes_in_flight");
+        check_refused("[dedup.join]\nprimary = \"copy\"", "names `copy`");
+        check_refused("[dedup.join]\nkinds = [{name = \"a\"}]", "model");
     }
 
     #[test]

@@ -36,10 +36,17 @@ pub(crate) struct Tally {
     pub(crate) new_clusters: u64,
     /// Of those stored now: members of a cluster that was there.
     pub(crate) joined: u64,
+    /// Of those stored now: waiting for an embedding from elsewhere.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) waiting: u64,
     /// Passed over, with the reason.
     pub(crate) skipped: Vec<Skipped>,
     /// Whether it was stopped before the end.
     pub(crate) interrupted: bool,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An image that was passed over.
@@ -120,11 +127,13 @@ pub(crate) async fn take_in<S: Source>(
                     name,
                     num_bytes,
                     existed,
-                } => {
-                    let decision = session.wait_for_decision(&id).await?;
-                    decided(&decision);
-                    tally.count(&decision, name, num_bytes, existed);
-                }
+                } => match session.wait_for_decision(&id).await? {
+                    Some(decision) => {
+                        decided(&decision);
+                        tally.count(&decision, name, num_bytes, existed);
+                    }
+                    None => tally.count_waiting(num_bytes, existed),
+                },
             }
             n_done += 1;
             progress.advance(1);
@@ -137,6 +146,16 @@ pub(crate) async fn take_in<S: Source>(
 }
 
 impl Tally {
+    fn count_waiting(&mut self, num_bytes: u64, existed: bool) {
+        if existed {
+            self.existed += 1;
+            return;
+        }
+        self.stored += 1;
+        self.num_bytes += num_bytes;
+        self.waiting += 1;
+    }
+
     fn count(&mut self, decision: &Decision, name: String, num_bytes: u64, existed: bool) {
         if existed {
             self.existed += 1;

@@ -12,9 +12,14 @@ use likeness_engine::dedup::view::{
     ClusterOrder, ClusterSummary, ClusterView, Decision, DecisionKind, ExplainView, ImageStatus,
     ImageView, MatchView, Overview, Page, UploadReceipt,
 };
-use likeness_engine::dedup::{CorrectionView, Dedup, NewCorrection, NewImage};
+use likeness_engine::dedup::{
+    CorrectionView, Dedup, EmbeddingReceipt, NewCorrection, NewImage, OrphanCommand, OrphanQuery,
+    OrphanReceipt,
+};
+use likeness_server::EmbeddingBody;
 
 use crate::cli::Context;
+use crate::cli::orphans::OrphanList;
 use crate::client::{Client, RemoteError};
 use crate::{instance, wire};
 
@@ -80,23 +85,29 @@ impl Session {
         }
     }
 
-    /// Waits until an image is decided.
-    pub(crate) async fn wait_for_decision(&self, id: &ImageId) -> anyhow::Result<Decision> {
+    /// Waits until an image is decided. Returns nothing once it waits for an embedding from elsewhere.
+    pub(crate) async fn wait_for_decision(&self, id: &ImageId) -> anyhow::Result<Option<Decision>> {
         const SLICE: Duration = Duration::from_secs(60);
         loop {
             match self {
                 Self::Local(dedup) => {
-                    if let Some(decision) = dedup.wait_for_decision(id, SLICE).await? {
-                        return Ok(decision);
+                    let has_join = !dedup.config().join.is_off();
+                    let slice = if has_join { POLL_INTERVAL } else { SLICE };
+                    if let Some(decision) = dedup.wait_for_decision(id, slice).await? {
+                        return Ok(Some(decision));
+                    }
+                    if has_join && !dedup.waiting_for(id).await?.is_empty() {
+                        return Ok(None);
                     }
                 }
                 Self::Remote(client) => {
                     let image = client.image(id).await?;
                     match image.decision {
-                        Some(decision) => return Ok(decision),
+                        Some(decision) => return Ok(Some(decision)),
                         None if image.status == ImageStatus::Rejected => {
-                            return Ok(rejection(image));
+                            return Ok(Some(rejection(image)));
                         }
+                        None if !image.waiting_for.is_empty() => return Ok(None),
                         None => tokio::time::sleep(POLL_INTERVAL).await,
                     }
                 }
@@ -183,6 +194,71 @@ impl Session {
         match self {
             Self::Local(dedup) => Ok(dedup.corrections(cursor, limit).await?),
             Self::Remote(client) => client.corrections(cursor, limit).await,
+        }
+    }
+
+    /// Sends embeddings. Waits while the other side is overloaded.
+    pub(crate) async fn push_embeddings(
+        &self,
+        embeddings: Vec<EmbeddingBody>,
+    ) -> anyhow::Result<Vec<EmbeddingReceipt>> {
+        loop {
+            let outcome = match self {
+                Self::Local(dedup) => {
+                    let new: Result<Vec<_>, EngineError> = embeddings
+                        .iter()
+                        .cloned()
+                        .map(EmbeddingBody::into_new)
+                        .collect();
+                    match new {
+                        Ok(new) => dedup.push_embeddings(new).await.map_err(Into::into),
+                        Err(error) => Err(error.into()),
+                    }
+                }
+                Self::Remote(client) => client.push_embeddings(&embeddings).await,
+            };
+            let error = match outcome {
+                Ok(receipts) => return Ok(receipts),
+                Err(error) => error,
+            };
+            match retry_after(&error) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    pub(crate) async fn orphans(&self, query: &OrphanQuery) -> anyhow::Result<OrphanList> {
+        match self {
+            Self::Local(dedup) => {
+                let page = dedup.orphans(query).await?;
+                Ok(OrphanList {
+                    join: dedup.join().await?,
+                    items: page.items,
+                    next: page.next,
+                })
+            }
+            Self::Remote(client) => client.orphans(query).await,
+        }
+    }
+
+    /// Does something with an orphan, and waits for what becomes of it.
+    pub(crate) async fn orphan(
+        &self,
+        image: &ImageId,
+        command: OrphanCommand,
+        author: &str,
+        reason: &str,
+    ) -> anyhow::Result<OrphanReceipt> {
+        match self {
+            Self::Local(dedup) => {
+                let timeout = dedup.config().decision_timeout;
+                let (author, reason) = (author.to_owned(), reason.to_owned());
+                Ok(dedup
+                    .orphan(image, command, author, reason, timeout)
+                    .await?)
+            }
+            Self::Remote(client) => client.orphan(image, command, author, reason).await,
         }
     }
 

@@ -12,7 +12,7 @@ use likeness_adapters::{
 use likeness_core::StoreResult;
 use likeness_core::objects::ObjectStore;
 use likeness_engine::dedup::scorer::Scorer;
-use likeness_engine::dedup::{Dedup, Ports};
+use likeness_engine::dedup::{Dedup, DedupConfig, JoinConfig, Ports};
 use likeness_index::OpenedVectors;
 use likeness_vision::models::manifest::{Manifest, ModelKind};
 use likeness_vision::models::store::{ModelStore, StoreError as ModelStoreError, StoredModel};
@@ -31,8 +31,13 @@ pub(crate) async fn open(context: &Context) -> anyhow::Result<Arc<Dedup>> {
     // Models first: without them nothing should be created.
     let models = load_models(context).await?;
     let ports = embedded_ports(&context.data_dir, &context.config.stores).await?;
-    let vectors = vector_file(&context.data_dir, &models).await?;
-    start(context, ports, vectors, models).await
+    let config = context.config.dedup_config();
+    let dim = match config.join.primary() {
+        Some(kind) => kind.dimension,
+        None => models.spec().dim,
+    };
+    let vectors = vector_file(&context.data_dir, dim).await?;
+    start(context, ports, vectors, models, config).await
 }
 
 /// Opens stores in memory, for what is not to be kept. The object store is returned as well, so
@@ -54,7 +59,11 @@ pub(crate) async fn open_in_memory(
         catalog: Arc::new(MemoryCatalog::new()),
     };
     let vectors = OpenedVectors::memory(models.spec().dim);
-    Ok((start(context, ports, vectors, models).await?, objects))
+    let config = without_join(context);
+    Ok((
+        start(context, ports, vectors, models, config).await?,
+        objects,
+    ))
 }
 
 /// Opens embedded stores in a folder of their own, with models that are loaded already.
@@ -67,8 +76,16 @@ pub(crate) async fn open_at(
     models: Arc<ModelPool>,
 ) -> anyhow::Result<Arc<Dedup>> {
     let ports = embedded_ports(folder, &context.config.stores).await?;
-    let vectors = vector_file(folder, &models).await?;
-    start(context, ports, vectors, models).await
+    let vectors = vector_file(folder, models.spec().dim).await?;
+    start(context, ports, vectors, models, without_join(context)).await
+}
+
+/// For what is looked at and not kept: nobody sends embeddings for it.
+fn without_join(context: &Context) -> DedupConfig {
+    DedupConfig {
+        join: JoinConfig::default(),
+        ..context.config.dedup_config()
+    }
 }
 
 async fn start(
@@ -76,9 +93,9 @@ async fn start(
     ports: Ports,
     vectors: OpenedVectors,
     models: Arc<ModelPool>,
+    config: DedupConfig,
 ) -> anyhow::Result<Arc<Dedup>> {
     let scorer = load_scorer(&context.config.dedup.scorer)?;
-    let config = context.config.dedup_config();
     Dedup::start(ports, vectors, models, scorer, config)
         .await
         .context("cannot start near-duplicate detection")
@@ -120,10 +137,10 @@ async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Resul
 ///
 /// # Errors
 /// If it cannot be read, or is of another model.
-async fn vector_file(data_dir: &Path, models: &ModelPool) -> anyhow::Result<OpenedVectors> {
+async fn vector_file(data_dir: &Path, dim: usize) -> anyhow::Result<OpenedVectors> {
     let config = VectorFileConfig {
         path: data_dir.join("index/vectors.bin"),
-        dim: models.spec().dim,
+        dim,
     };
     Ok(tokio::task::spawn_blocking(move || open_vector_file(&config)).await??)
 }

@@ -36,7 +36,11 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         binary,
         models,
         data: temporary.path().join("data"),
-        environment: Vec::new(),
+        // A kind that nothing waits for, so that there can be orphans and all else is as ever.
+        environment: vec![(
+            "LIKENESS__DEDUP__JOIN__KINDS".to_owned(),
+            r#"[{name="copy", model="elsewhere 1", dimension=2}]"#.to_owned(),
+        )],
     })?;
     let upload = temporary.path().join("captioned.png");
     std::fs::write(&upload, picture(1).edited(4).png()).context("writing a picture")?;

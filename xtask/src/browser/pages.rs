@@ -13,6 +13,7 @@ pub(super) const EMPTY: &[Step] = &[
     ("an empty overview says how to begin", empty_overview),
     ("empty clusters say how to begin", empty_clusters),
     ("no corrections yet", empty_corrections),
+    ("no orphans yet", empty_orphans),
     (
         "the first decision brings the real overview",
         first_decision,
@@ -35,6 +36,7 @@ pub(super) const FILLED: &[Step] = &[
         correct,
     ),
     ("a pair is told apart on an image's page", tell_apart),
+    ("an orphan is shown and given up", orphan),
     ("a file that is chosen gets its verdict", upload),
     ("matching without storing says so", match_only),
     (
@@ -68,6 +70,49 @@ fn empty_corrections(visit: &mut Visit) -> anyhow::Result<()> {
     visit.open("/corrections")?;
     visit.wait("document.body.innerText.includes('Nothing was corrected so far')")?;
     visit.screenshot("corrections-empty")
+}
+
+fn empty_orphans(visit: &mut Visit) -> anyhow::Result<()> {
+    visit.open("/orphans")?;
+    visit.wait("document.body.innerText.includes('No orphans')")?;
+    visit.wait("document.querySelector('nav a[href=\"/orphans\"][aria-current=page]')")?;
+    visit.screenshot("orphans-empty")
+}
+
+fn orphan(visit: &mut Visit) -> anyhow::Result<()> {
+    let embedding = json!({
+        "image": "nobody-sent-this", "kind": "copy", "model": "elsewhere 1",
+        "vector": [1, 0], "event_time_ms": 1_000_000,
+    });
+    let headers = [("content-type", "application/json")];
+    let body = embedding.to_string().into_bytes();
+    let answer = visit
+        .server
+        .client(LIMIT)
+        .send("POST", "/v1/embeddings", &headers, body)?;
+    ensure!(answer.status == 202, "status {}", answer.status);
+    // It is moved there once the stage has looked at it.
+    let deadline = std::time::Instant::now() + LIMIT;
+    while !visit
+        .server
+        .client(LIMIT)
+        .get_json("/v1/orphans")?
+        .to_string()
+        .contains("nobody-sent-this")
+    {
+        ensure!(std::time::Instant::now() < deadline, "it is no orphan");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    visit.open("/orphans")?;
+    visit.wait("document.querySelector('main').innerText.includes('nobody-sent-this')")?;
+    visit.wait("document.querySelector('[data-orphan=drop]').hidden === false")?;
+    visit.screenshot("orphans")?;
+    visit.browser.click("[data-orphan=drop]")?;
+    visit.wait("document.getElementById('correct-status').innerText !== ''")?;
+    visit.browser.fill("#correct-author", "ann")?;
+    visit.browser.fill("#correct-reason", "sent by mistake")?;
+    visit.browser.click("[data-orphan=drop]")?;
+    visit.wait("document.body.innerText.includes('No orphans')")
 }
 
 fn first_decision(visit: &mut Visit) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ mod scenario;
 mod schema;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,11 +56,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut runner = Runner::default();
     let mut num_operations = 0;
     for (index, file) in files.iter().enumerate() {
+        let text = std::fs::read_to_string(file).context("reading a scenario")?;
+        let scenario: Scenario = serde_norway::from_str(&text)
+            .with_context(|| format!("reading the scenario {}", file.display()))?;
         let options = ServerOptions {
             binary: binary.clone(),
             models: models.clone(),
             data: temporary.path().join(index.to_string()),
-            environment: Vec::new(),
+            environment: scenario.environment.clone().into_iter().collect(),
         };
         let server = Server::start(&options)?;
         let document = server.client(LIMIT).get_json("/openapi.json")?;
@@ -76,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             .into_owned();
         checks.step(
             &name,
-            runner.scenario(file, &server.client(LIMIT), &document),
+            runner.scenario(&scenario, &server.client(LIMIT), &document),
         );
         checks.step(&format!("{name}: a clean stop"), server.stop());
     }
@@ -130,13 +133,11 @@ struct Runner {
 impl Runner {
     fn scenario(
         &mut self,
-        file: &Path,
+        scenario: &Scenario,
         client: &Client,
         document: &Document,
     ) -> anyhow::Result<()> {
-        let text = std::fs::read_to_string(file).context("reading the scenario")?;
-        let scenario: Scenario = serde_norway::from_str(&text).context("reading the scenario")?;
-        let mut scope = Scope::new(&scenario)?;
+        let mut scope = Scope::new(scenario)?;
         for step in &scenario.steps {
             self.step(step, &mut scope, client, document)
                 .with_context(|| format!("`{}`", step.name))?;

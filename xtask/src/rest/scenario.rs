@@ -2,6 +2,8 @@
 //!
 //! ```yaml
 //! name: what this shows
+//! environment:                 # of the server, if it needs any
+//!   LIKENESS__SECTION__KEY: value
 //! files:                       # made by the harness, the same in every run
 //!   cat: {picture: 1}          # drawn, unlike any other number; `edit`, `format`, `size` change it
 //!   note: {text: "not a picture"}
@@ -34,6 +36,9 @@ use crate::pictures::Picture;
 pub(crate) struct Scenario {
     /// What it shows.
     pub(crate) name: String,
+    /// Environment of the server.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
     #[serde(default)]
     files: BTreeMap<String, File>,
     /// What happens, in order.

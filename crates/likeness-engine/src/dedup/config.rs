@@ -5,6 +5,7 @@ use likeness_vision::decode::DecodeLimits;
 use super::banks::BankLimits;
 use super::compare::ViewsMode;
 use super::flood::FloodConfig;
+use super::join::JoinConfig;
 
 /// What near-duplicate detection can be told. Every bound says what happens when it is met.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct DedupConfig {
     /// Which views of pictures are made and compared. Views of stored images are searched among the latest
     /// `exact_below`.
     pub views: ViewsMode,
+    /// Embeddings from elsewhere that uploads are joined with.
+    pub join: JoinConfig,
     /// Uploads stored and not decided; beyond it uploads are refused with `overloaded`.
     pub max_pending: u64,
     /// Bytes of uploads that are being received or stored; beyond it uploads are refused with
@@ -68,6 +71,7 @@ impl Default for DedupConfig {
             index_epsilon: 3.0,
             exact_below: 16_384,
             views: ViewsMode::Off,
+            join: JoinConfig::default(),
             max_pending: 20_000,
             max_bytes_in_flight: 256 << 20,
             threshold: None,

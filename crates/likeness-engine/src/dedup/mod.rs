@@ -3,7 +3,8 @@
 //! ```text
 //! upload ─▶ [uploads] ─▶ signature ─▶ [signatures] ─▶ candidates ─▶ [candidates] ─▶ score ─▶ [scores] ─▶ assign ─▶ [decisions]
 //!   bytes → objects       decode, PDQ,                 asks the index                pairs, heads         one by one
-//!                         embedding
+//!                         embedding, or the join
+//!                         with one from elsewhere
 //! ```
 //! Names in brackets are topics of the log; each stage commits its rows, its events and its
 //! position as one step (docs/adr/001-one-commit-per-step.md).
@@ -26,6 +27,7 @@ mod corrections;
 mod flood;
 mod guard;
 mod health;
+mod join;
 mod live_index;
 mod objects;
 mod pairs;
@@ -64,6 +66,11 @@ pub use corrections::{
 };
 pub use flood::{
     Acknowledgement, AlarmKind, AlarmView, FloodAct, FloodConfig, GuardView, HeldView,
+};
+pub use join::{
+    EmbeddingKind, EmbeddingOutcome, EmbeddingReceipt, JoinConfig, JoinSide, JoinView, KindView,
+    MAX_AHEAD, MAX_DIMENSION, MAX_EMBEDDINGS, MAX_KINDS, NewEmbedding, OrphanAction, OrphanCommand,
+    OrphanOutcome, OrphanQuery, OrphanReceipt, OrphanView,
 };
 pub use likeness_index::OpenedVectors;
 pub use query::{StoredFile, Thumbnail};

@@ -16,6 +16,7 @@ use super::Dedup;
 use super::assign_stage::totals;
 use super::banks::BankMatchView;
 use super::guard::{Guards, Weighing};
+use super::join::JoinTotals;
 use super::live_index::unite;
 use super::objects::{image_path, thumbnail_path};
 use super::pairs::{Done, EXPLAINED, Known, Subject};
@@ -102,9 +103,14 @@ impl Dedup {
             Some(DecisionKind::Rejected) => ImageStatus::Rejected,
             Some(DecisionKind::NewCluster | DecisionKind::Joined) => ImageStatus::Decided,
         };
+        let waiting_for = match decision {
+            Some(_) => Vec::new(),
+            None => self.waiting_for(id).await?,
+        };
         Ok(ImageView {
             id: upload.id.to_string(),
             status,
+            waiting_for,
             name: upload.name,
             sha256: upload.sha256.to_string(),
             num_bytes: upload.num_bytes,
@@ -232,6 +238,7 @@ impl Dedup {
     /// limit out of range.
     pub async fn match_image(&self, bytes: Bytes, limit: usize) -> Result<MatchView, EngineError> {
         check_limit(limit)?;
+        self.check_askable()?;
         let started = Instant::now();
         let sha256 = digest(&bytes);
         let signature = self.signer.sign(bytes).await.map_err(|error| match error {
@@ -307,12 +314,30 @@ impl Dedup {
         })
     }
 
+    /// Refuses a picture if the index holds embeddings that cannot be computed here.
+    pub(super) fn check_askable(&self) -> Result<(), EngineError> {
+        match self.config.join.primary() {
+            Some(kind) if !kind.is_made_by(self.signer.spec()) => {
+                Err(EngineError::InvalidParameter {
+                    name: "picture",
+                    reason: format!(
+                        "the index holds embeddings of `{}`, which are not computed here; store the \
+                         picture and send its embedding, then ask for its explanation",
+                        kind.model
+                    ),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns counts and rates.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn overview(&self) -> Result<Overview, EngineError> {
         let totals = totals(self.ports.state.as_ref()).await?;
+        let join = JoinTotals::read(self.ports.state.as_ref()).await?;
         let stages: Vec<_> = self
             .meters
             .iter()
@@ -332,6 +357,7 @@ impl Dedup {
             held: totals.held,
             rejected: totals.rejected,
             pending: self.backlog.pending(),
+            waiting: join.waiting_uploads + join.orphan_uploads,
             per_second: stages.last().map_or(0.0, |assign| assign.per_second),
             generation: self.generation.0,
             model: self.model.clone(),

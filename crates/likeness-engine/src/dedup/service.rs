@@ -23,6 +23,7 @@ use super::candidates_stage::CandidatesStage;
 use super::compare::{CROP_MARGIN, INVERTED_MARGIN, REGION_MARGIN, ViewsMode};
 use super::config::DedupConfig;
 use super::health::Health;
+use super::join::Sweeper;
 use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::pairs::PairScorer;
 use super::score_stage::ScoreStage;
@@ -74,7 +75,11 @@ pub struct Dedup {
     pub(super) backlog: Arc<Backlog>,
     pub(super) health: Arc<Health>,
     pub(super) shutdown: CancellationToken,
+    pub(super) joins: Arc<Sweeper>,
+    /// The model that the index holds embeddings of.
     pub(super) model: String,
+    /// The model that runs here.
+    pub(super) own_model: String,
     pub(super) generation: Generation,
     pub(super) started: Timestamp,
     /// In the order of the pipeline.
@@ -98,12 +103,28 @@ impl Dedup {
     ) -> Result<Arc<Self>, EngineError> {
         let started_loading = Instant::now();
         let spec = embedder.spec().clone();
-        check_model(ports.catalog.as_ref(), &spec.digest).await?;
+        config
+            .join
+            .check(config.views)
+            .map_err(|reason| EngineError::InvalidParameter {
+                name: "dedup.join",
+                reason,
+            })?;
+        let own_model = format!("{} {}", spec.model, spec.version);
+        let (digest, model, dim) = match config.join.primary() {
+            Some(kind) => (
+                format!("{} of {} as {}", kind.model, kind.dimension, kind.name),
+                kind.model.clone(),
+                kind.dimension,
+            ),
+            None => (spec.digest.clone(), own_model.clone(), spec.dim),
+        };
+        check_model(ports.catalog.as_ref(), &digest).await?;
         let scorer = Arc::new(PairScorer::new(scorer, config.threshold, config.views));
         let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
 
         let num_images = totals(ports.state.as_ref()).await?.images;
-        let index_config = IndexConfig::of(&config, spec.dim);
+        let index_config = IndexConfig::of(&config, dim);
         let index =
             LiveIndex::open(ports.state.as_ref(), vectors, index_config, num_images).await?;
         let index = Arc::new(index);
@@ -119,13 +140,24 @@ impl Dedup {
         let cpu = CpuPool::new(config.cpu_threads);
         let signer = Signer::new(cpu.clone(), embedder, config.limits.clone())
             .with_views(config.views.config());
+        let joins = Arc::new(Sweeper::new(
+            Arc::clone(&ports.state),
+            Arc::clone(&ports.steps),
+            config.join.clone(),
+        ));
+        // What a crash has left to be moved to the orphans.
+        if !config.join.is_off() {
+            joins.sweep().await?;
+        }
         let service = Arc::new(Self {
+            joins,
             backlog: Arc::new(Backlog::new(
                 pending,
                 config.max_pending,
                 config.max_bytes_in_flight,
             )),
-            model: format!("{} {}", spec.model, spec.version),
+            model,
+            own_model,
             meters: [
                 SignatureStage::NAME,
                 CandidatesStage::NAME,
@@ -149,7 +181,7 @@ impl Dedup {
             started: Timestamp::now(),
             tasks: TaskTracker::new(),
         });
-        service.start_stages(spec.dim);
+        service.start_stages(dim);
         Ok(service)
     }
 
@@ -173,8 +205,15 @@ impl Dedup {
             &runner,
             SignatureStage {
                 objects: Arc::clone(objects),
+                state: Arc::clone(state),
                 steps: Arc::clone(steps),
-                signer: self.signer.clone(),
+                backlog: Arc::clone(&self.backlog),
+                signer: match self.config.join.primary {
+                    Some(_) => self.signer.clone().without_embedding(),
+                    None => self.signer.clone(),
+                },
+                own: self.signer.clone(),
+                joins: Arc::clone(&self.joins),
             },
         );
         self.spawn(
@@ -318,6 +357,13 @@ async fn ensure_generation(
             "max_cluster": config.flood.max_cluster,
         },
     });
+    if !config.join.is_off() {
+        parameters["join"] = serde_json::json!({
+            "primary": config.join.primary().map(|kind| [kind.name.clone(), kind.model.clone()]),
+            "dimension": config.join.primary().map(|kind| kind.dimension),
+            "required": config.join.required_kinds(),
+        });
+    }
     // Without views the parameters are those of before there were any.
     if config.views != ViewsMode::Off {
         parameters["views"] = serde_json::json!({

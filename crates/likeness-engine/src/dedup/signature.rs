@@ -9,7 +9,7 @@ use likeness_index::bf16;
 use likeness_vision::decode::{DecodeError, DecodeLimits, decode};
 use likeness_vision::pdq::pdq;
 use likeness_vision::runtime::queue::ModelPool;
-use likeness_vision::runtime::{Embedding, ModelError, prepare};
+use likeness_vision::runtime::{EmbedderSpec, Embedding, ModelError, prepare};
 use likeness_vision::views::{View, ViewsConfig, views};
 
 use super::flatness;
@@ -29,6 +29,8 @@ pub struct Signer {
     embedder: Arc<ModelPool>,
     limits: DecodeLimits,
     views: ViewsConfig,
+    /// Whether the model is asked; otherwise the embedding stays empty.
+    embeds: bool,
     times: Arc<SignerTimes>,
 }
 
@@ -67,6 +69,7 @@ impl Signer {
             embedder,
             limits,
             views: ViewsConfig::default(),
+            embeds: true,
             times: Arc::default(),
         }
     }
@@ -75,6 +78,20 @@ impl Signer {
     #[must_use]
     pub fn with_views(self, views: ViewsConfig) -> Self {
         Self { views, ..self }
+    }
+
+    /// Returns the same signer without a model: embeddings stay empty, since they come from elsewhere.
+    #[must_use]
+    pub(super) fn without_embedding(self) -> Self {
+        Self {
+            embeds: false,
+            ..self
+        }
+    }
+
+    /// Returns which model it asks.
+    pub(super) fn spec(&self) -> &EmbedderSpec {
+        self.embedder.spec()
     }
 
     /// Returns where the time goes.
@@ -134,7 +151,10 @@ impl Signer {
                 Ok((decoded.info, hash, flatness, input, views))
             })
             .await??;
-        let embedding = self.embedder.embed(input).await?;
+        let embedding = match self.embeds {
+            true => as_bytes(&self.embedder.embed(input).await?),
+            false => Bytes::new(),
+        };
         let mut view_records = Vec::with_capacity(views.len());
         // One after the other: an image with many views shall not crowd others out of the queue.
         for (View { kind, rect, image }, marks) in views {
@@ -154,7 +174,7 @@ impl Signer {
             pdq: hash.hash,
             pdq_quality: hash.quality,
             flatness,
-            embedding: as_bytes(&embedding),
+            embedding,
             views: view_records,
         })
     }

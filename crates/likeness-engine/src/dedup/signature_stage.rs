@@ -1,24 +1,32 @@
-//! First stage: reads an upload's bytes and computes its signature.
+//! First stage: reads an upload's bytes and computes its signature, and joins it with embeddings that come
+//! from elsewhere (`join/`).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use likeness_core::log::{Record, Topic};
+use likeness_core::log::{NewRecord, Offset, Record, Topic};
 use likeness_core::objects::ObjectStore;
-use likeness_core::state::Write;
+use likeness_core::state::{StateStore, Write};
 use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
-use likeness_core::{StoreResult, fault};
+use likeness_core::{ImageId, StoreError, StoreResult, fault};
 use likeness_vision::runtime::ModelError;
 use tracing::error;
 
+use super::backlog::Backlog;
 use super::banks::sign_references;
 use super::corrections::{CorrectionEvent, passed_on};
+use super::join::apply::Joining;
+use super::join::{
+    EmbeddingEvent, EmbeddingRecord, JoinEvent, OrphanCommand, OrphanEvent, Sweeper, join_event,
+    journal,
+};
 use super::objects::image_path;
 use super::records::{Signature, SignatureEvent, UploadEvent};
 use super::signature::{SignatureError, Signer};
-use super::stage::{Passing, Stage};
+use super::stage::Stage;
 use super::tables::{
     PARTITION, SIGNATURE_STAGE, SIGNATURES, UPLOADS, decode, encode, event, signature_key,
+    upload_key,
 };
 use super::view::Rejection;
 use crate::EngineError;
@@ -27,15 +35,41 @@ use crate::EngineError;
 #[derive(Debug)]
 pub(super) struct SignatureStage {
     pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) state: Arc<dyn StateStore>,
     pub(super) steps: Arc<dyn StepStore>,
+    pub(super) backlog: Arc<Backlog>,
+    /// Signs uploads; without an embedding if the index holds another kind.
     pub(super) signer: Signer,
+    /// Signs with the model that runs here, whatever the index holds.
+    pub(super) own: Signer,
+    pub(super) joins: Arc<Sweeper>,
+}
+
+/// A record of the log in its place.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) offset: Offset,
+    pub(super) work: Work,
+}
+
+/// What a record asks for.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Passed on as it is, with the signatures of the references that it brings.
+    Correction(NewRecord, Vec<Write>),
+    /// Joined, if there is anything to join, and passed on.
+    Upload(Signed),
+    /// Joined.
+    Embedding(EmbeddingEvent),
+    /// Done, with the embedding that was computed for it.
+    Orphan(OrphanEvent, Option<EmbeddingRecord>),
 }
 
 /// An upload with its signature, or with what is wrong with it.
 #[derive(Debug)]
 pub(super) struct Signed {
-    upload: UploadEvent,
-    outcome: Result<Signature, Rejection>,
+    pub(super) upload: UploadEvent,
+    pub(super) outcome: Result<Signature, Rejection>,
 }
 
 #[async_trait]
@@ -44,36 +78,67 @@ impl Stage for SignatureStage {
     const INPUT: Topic = UPLOADS;
     const CONSUMER: Consumer = SIGNATURE_STAGE;
 
-    type Item = (Passing<Signed>, Vec<Write>);
+    type Item = Item;
 
     async fn prepare(&self, record: Record) -> Result<Self::Item, EngineError> {
-        if let Some(correction) = passed_on(&record) {
+        let offset = record.offset;
+        let work = if let Some(correction) = passed_on(&record) {
             let event: CorrectionEvent = decode("uploads", &correction.payload)?;
             let objects = self.objects.as_ref();
             let signatures = sign_references(&event, &self.signer, objects).await?;
-            return Ok((Passing::Correction(correction), signatures));
-        }
-        let upload: UploadEvent = decode("uploads", &record.payload)?;
-        let outcome = self.sign(&upload).await?;
-        Ok((Passing::Image(Signed { upload, outcome }), Vec::new()))
+            Work::Correction(correction, signatures)
+        } else {
+            match join_event(&record)? {
+                Some(JoinEvent::Embedding(embedding)) => Work::Embedding(embedding),
+                Some(JoinEvent::Orphan(wish)) => {
+                    let signed = self.embedding_for(&wish).await?;
+                    Work::Orphan(wish, signed)
+                }
+                None => {
+                    let upload: UploadEvent = decode("uploads", &record.payload)?;
+                    let outcome = self.sign(&self.signer, &upload).await?;
+                    Work::Upload(Signed { upload, outcome })
+                }
+            }
+        };
+        Ok(Item { offset, work })
     }
 
     async fn commit(&self, items: Vec<Self::Item>, position: Position) -> Result<(), EngineError> {
+        let is_plain = |item: &Item| matches!(item.work, Work::Correction(..) | Work::Upload(_));
+        if self.joins.config().is_off() && items.iter().all(is_plain) {
+            return self.commit_plain(items, position).await;
+        }
+        self.commit_joined(items, position).await
+    }
+}
+
+impl SignatureStage {
+    /// Commits uploads that wait for nothing: each is passed on.
+    async fn commit_plain(&self, items: Vec<Item>, position: Position) -> Result<(), EngineError> {
         let mut writes = Vec::with_capacity(items.len());
         let mut records = Vec::with_capacity(items.len());
-        for (item, references) in items {
-            writes.extend(references);
-            records.push(item.into_record(|Signed { upload, outcome }| {
-                let rejection = match outcome {
-                    Ok(signature) => {
-                        writes.push(Write::Put(signature_key(&upload.id), encode(&signature)));
-                        None
-                    }
-                    Err(rejection) => Some(rejection),
-                };
-                let id = upload.id.clone();
-                event(&id, &SignatureEvent { upload, rejection })
-            }));
+        for item in items {
+            records.push(match item.work {
+                Work::Correction(correction, references) => {
+                    writes.extend(references);
+                    correction
+                }
+                Work::Upload(Signed { upload, outcome }) => {
+                    let rejection = match outcome {
+                        Ok(signature) => {
+                            writes.push(Write::Put(signature_key(&upload.id), encode(&signature)));
+                            None
+                        }
+                        Err(rejection) => Some(rejection),
+                    };
+                    let id = upload.id.clone();
+                    event(&id, &SignatureEvent { upload, rejection })
+                }
+                Work::Embedding(_) | Work::Orphan(..) => {
+                    unreachable!("the caller joins a batch with these")
+                }
+            });
         }
         fault::point("signature.before_commit");
         let step = Step {
@@ -90,12 +155,110 @@ impl Stage for SignatureStage {
         fault::point("signature.after_commit");
         Ok(())
     }
-}
 
-impl SignatureStage {
+    /// Commits a batch in which images wait for their parts, and are passed on once they have them.
+    async fn commit_joined(&self, items: Vec<Item>, position: Position) -> Result<(), EngineError> {
+        let num_items = items.len();
+        let mut references = Vec::new();
+        let mut joining = Joining::begin(self.state.as_ref(), self.joins.config()).await?;
+        for Item { offset, work } in items {
+            match work {
+                Work::Correction(correction, signatures) => {
+                    references.extend(signatures);
+                    joining.pass_on(correction);
+                }
+                Work::Upload(Signed { upload, outcome }) => {
+                    self.joins.note(upload.uploaded);
+                    joining.upload(offset, upload, outcome).await?;
+                }
+                Work::Embedding(embedding) => {
+                    self.joins.note(embedding.time);
+                    joining.embedding(offset, embedding).await?;
+                }
+                Work::Orphan(wish, signed) => {
+                    self.joins.note(wish.time);
+                    let signs = |kind: &str| self.signs(kind);
+                    joining.orphan(offset, wish, signed, signs).await?;
+                }
+            }
+        }
+        let mut joined = joining.finish();
+        joined.writes.extend(references);
+        let num_passed_on = joined.records.len();
+        let mut emits: Vec<Emit> = journal(joined.journal).into_iter().collect();
+        if num_passed_on > 0 {
+            emits.push(Emit {
+                topic: SIGNATURES,
+                partition: PARTITION,
+                records: joined.records,
+            });
+        }
+        fault::point("signature.before_commit");
+        let step = Step {
+            claim: None,
+            writes: joined.writes,
+            emits,
+            positions: vec![position],
+        };
+        if let Err(error) = self.steps.commit(step, Durability::Process).await {
+            // It may have been committed: then it is not done again, and has to be counted now.
+            let Position {
+                consumer,
+                topic,
+                partition,
+                next,
+            } = position;
+            if self.steps.position(consumer, topic, partition).await? < next {
+                return Err(error.into());
+            }
+        }
+        fault::point("signature.after_commit");
+        // What waits for a partner does not wait for this service.
+        self.backlog
+            .done(num_items.saturating_sub(num_passed_on) as u64);
+        Ok(self.joins.sweep().await?)
+    }
+
+    /// Whether the model that runs here makes embeddings of a kind.
+    fn signs(&self, kind: &str) -> bool {
+        let kind = self.joins.config().kind(kind);
+        kind.is_some_and(|kind| kind.is_made_by(self.own.spec()))
+    }
+
+    /// Computes the embedding that someone asked for in place of one that did not come. None if the upload is
+    /// missing, or cannot be signed.
+    async fn embedding_for(
+        &self,
+        wish: &OrphanEvent,
+    ) -> Result<Option<EmbeddingRecord>, EngineError> {
+        if wish.command != (OrphanCommand::Retry { sign: true }) {
+            return Ok(None);
+        }
+        let Some(upload) = self.uploaded(&wish.image).await? else {
+            return Ok(None);
+        };
+        let spec = self.own.spec();
+        let model = format!("{} {}", spec.model, spec.version);
+        Ok(match self.sign(&self.own, &upload).await? {
+            Ok(signature) => Some(EmbeddingRecord {
+                model,
+                vector: signature.embedding,
+                time: wish.time,
+                signed_here: true,
+            }),
+            Err(_) => None,
+        })
+    }
+
+    async fn uploaded(&self, image: &ImageId) -> Result<Option<UploadEvent>, StoreError> {
+        let row = self.state.get(&upload_key(image)).await?;
+        row.map(|row| decode("upload", &row)).transpose()
+    }
+
     /// Returns the signature, or why there can be none. An error is one that may pass.
     async fn sign(
         &self,
+        signer: &Signer,
         upload: &UploadEvent,
     ) -> Result<Result<Signature, Rejection>, EngineError> {
         let Some(bytes) = self.bytes(upload).await? else {
@@ -108,7 +271,7 @@ impl SignatureStage {
                     .to_owned(),
             }));
         };
-        match self.signer.sign(bytes).await {
+        match signer.sign(bytes).await {
             Ok(signature) => Ok(Ok(signature)),
             Err(SignatureError::Decode(error)) => Ok(Err(Rejection {
                 code: error.code().to_owned(),

@@ -90,6 +90,7 @@ impl Dedup {
             }
         }
 
+        self.check_room_for_upload(&id).await?;
         fault::point("upload.before_object");
         self.put_bytes(&sha256, image.bytes.clone()).await?;
         fault::point("upload.before_commit");
@@ -229,6 +230,7 @@ fn receipt(id: &ImageId, sha256: &Sha256, existed: bool) -> UploadReceipt {
         id: id.to_string(),
         sha256: sha256.to_string(),
         existed,
+        waiting_for: Vec::new(),
         decision: None,
     }
 }

@@ -16,6 +16,9 @@ pub struct UploadReceipt {
     pub sha256: String,
     /// `true` if this id was stored before with the same bytes; nothing was done.
     pub existed: bool,
+    /// Kinds of embeddings that it still waits for, when its decision was waited for and did not come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<String>,
     /// The decision, when it was waited for and came in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
@@ -40,6 +43,9 @@ pub struct ImageView {
     pub id: String,
     /// How far it has come.
     pub status: ImageStatus,
+    /// Kinds of embeddings that it waits for before it is decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<String>,
     /// Name given at upload (a file name, for example).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -374,6 +380,10 @@ pub enum ClusterOrder {
     Newest,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// One stage of the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageView {
@@ -407,8 +417,11 @@ pub struct Overview {
     /// Images that clusters under quarantine hold.
     #[serde(default)]
     pub held: u64,
-    /// Images stored and not decided yet.
+    /// Images stored and not decided yet, for which this service has something to do.
     pub pending: u64,
+    /// Images stored that wait for an embedding from elsewhere.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u64,
     /// Decisions per second over the last minute.
     pub per_second: f64,
     /// The live generation.

@@ -3,6 +3,7 @@
 mod banks;
 mod corrections;
 mod crash;
+mod join;
 mod pipeline;
 mod support;
 mod views;

@@ -103,6 +103,9 @@ pub(crate) async fn upload(
         let id = parse_id(receipt.id.clone())?;
         let timeout = app.dedup.config().decision_timeout;
         receipt.decision = app.dedup.wait_for_decision(&id, timeout).await?;
+        if receipt.decision.is_none() {
+            receipt.waiting_for = app.dedup.waiting_for(&id).await?;
+        }
     }
     if let Some(decision) = &receipt.decision
         && decision.kind == DecisionKind::Rejected

@@ -3,11 +3,13 @@
 mod banks;
 mod clusters;
 mod corrections;
+mod embeddings;
 mod events;
 mod floods;
 mod images;
 mod matching;
 mod operations;
+mod orphans;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub(crate) use clusters::ClusterPage;
 pub(crate) use clusters::{__path_cluster, __path_clusters};
 pub(crate) use corrections::{__path_correct, __path_corrections, __path_of_image, __path_undo};
 pub(crate) use corrections::{CorrectionPage, CorrectionReceipt};
+pub(crate) use embeddings::{__path_push, EmbeddingReceipts};
 pub(crate) use events::__path_events;
 pub(crate) use floods::{__path_acknowledge, __path_alarms, __path_held, __path_quarantine};
 pub(crate) use floods::{AlarmPage, HeldPage};
@@ -35,6 +38,8 @@ pub(crate) use matching::__path_match_picture;
 pub(crate) use operations::{
     __path_healthz, __path_metrics, __path_openapi_document, __path_overview, __path_readyz,
 };
+pub(crate) use orphans::{__path_drop_orphan, __path_orphan_journal, __path_orphans, __path_retry};
+pub(crate) use orphans::{OrphanJournal, OrphanPage};
 
 /// A path and what answers there. Kept as a table so that a test can hold the OpenAPI document
 /// against it.
@@ -119,6 +124,11 @@ pub(crate) fn routes() -> Vec<Route> {
             "/v1/clusters/{head}/quarantine",
             self::post(floods::quarantine),
         ),
+        post("/v1/embeddings", self::post(embeddings::push)),
+        get("/v1/orphans", self::get(orphans::orphans)),
+        get("/v1/orphans/journal", self::get(orphans::orphan_journal)),
+        post("/v1/orphans/{id}/retry", self::post(orphans::retry)),
+        post("/v1/orphans/{id}/drop", self::post(orphans::drop_orphan)),
         get("/v1/events", self::get(events::events)),
         get("/v1/overview", self::get(operations::overview)),
         get("/openapi.json", self::get(operations::openapi_document)),

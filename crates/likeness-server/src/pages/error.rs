@@ -12,6 +12,7 @@ use crate::error::ApiError;
 pub(crate) struct PageError {
     cause: ApiError,
     has_keys: bool,
+    has_join: bool,
 }
 
 impl PageError {
@@ -19,6 +20,7 @@ impl PageError {
         Self {
             cause: cause.into(),
             has_keys: !app.config.keys.is_empty(),
+            has_join: !app.dedup.config().join.is_off(),
         }
     }
 }
@@ -32,6 +34,7 @@ impl IntoResponse for PageError {
             nav: Nav::None,
             module: None,
             has_keys: self.has_keys,
+            has_join: self.has_join,
             refresh: false,
         };
         let content = html! {

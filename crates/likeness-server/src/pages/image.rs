@@ -43,7 +43,8 @@ pub(super) async fn page(
         .await
         .map_err(fail)?;
     let page = Page {
-        refresh: image.status == ImageStatus::Pending,
+        // What waits for an embedding is not about to change.
+        refresh: image.status == ImageStatus::Pending && image.waiting_for.is_empty(),
         module: explain.is_some().then_some(Asset::Correct),
         ..Page::new(&app, &image.id, Nav::None)
     };
@@ -100,6 +101,11 @@ fn verdict_block(image: &ImageView, explain: Option<&ExplainView>) -> Markup {
             Some(rejection) => html! {
                 p.verdict data-kind="rejected" { "Not a picture" }
                 p { (rejection.message) " " code { (rejection.code) } }
+            },
+            None if !image.waiting_for.is_empty() => html! {
+                p.verdict data-kind="pending" { "Waits for an embedding" }
+                p { "Missing: " (image.waiting_for.join(", ")) "." }
+                p.muted { "Stored. It is decided once what is missing has come; if that takes too long, it is listed among the " a href="/orphans" { "orphans" } "." }
             },
             None => html! {
                 p.verdict data-kind="pending" { "Being decided" }

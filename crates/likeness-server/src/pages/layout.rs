@@ -12,6 +12,7 @@ pub(crate) enum Nav {
     Corrections,
     Banks,
     Alarms,
+    Orphans,
     Upload,
 }
 
@@ -24,6 +25,8 @@ pub(crate) struct Page<'a> {
     pub(crate) module: Option<Asset>,
     /// Whether to offer logging out.
     pub(crate) has_keys: bool,
+    /// Whether embeddings come from elsewhere, so that there can be orphans.
+    pub(crate) has_join: bool,
     /// Load again in two seconds: something is about to change.
     pub(crate) refresh: bool,
 }
@@ -35,6 +38,7 @@ impl<'a> Page<'a> {
             nav,
             module: None,
             has_keys: !app.config.keys.is_empty(),
+            has_join: !app.dedup.config().join.is_off(),
             refresh: false,
         }
     }
@@ -88,6 +92,7 @@ impl<'a> Page<'a> {
                     (self.link(Nav::Corrections, "/corrections", "Corrections"))
                     (self.link(Nav::Banks, "/banks", "Banks"))
                     (self.link(Nav::Alarms, "/alarms", "Alarms"))
+                    @if self.has_join { (self.link(Nav::Orphans, "/orphans", "Orphans")) }
                     (self.link(Nav::Upload, "/upload", "Upload"))
                 }
                 form.search role="search" action="/go" method="get" {

@@ -11,6 +11,7 @@ mod floods;
 mod image;
 mod layout;
 mod login;
+mod orphans;
 mod overview;
 mod parts;
 mod upload;
@@ -41,6 +42,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/banks", get(banks::list_page))
         .route("/banks/{name}", get(banks::bank_page))
         .route("/alarms", get(floods::alarms_page))
+        .route("/orphans", get(orphans::page))
         .route("/images/{id}", get(image::page))
         .route("/upload", get(upload::page))
         .route("/go", get(go))

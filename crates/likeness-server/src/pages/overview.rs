@@ -24,7 +24,7 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Result<Markup, PageErro
         module: Some(Asset::Overview),
         ..Page::new(&app, "Overview", Nav::Overview)
     };
-    let is_empty = overview.images + overview.rejected + overview.pending == 0;
+    let is_empty = overview.images + overview.rejected + overview.pending + overview.waiting == 0;
     let content = if is_empty {
         html! { div data-reload-on-decision { (how_to_ingest("No pictures yet")) } }
     } else {

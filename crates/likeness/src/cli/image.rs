@@ -39,6 +39,9 @@ fn describe(image: &ImageView) -> String {
     line(
         "status",
         match image.status {
+            ImageStatus::Pending if !image.waiting_for.is_empty() => {
+                format!("waits for an embedding: {}", image.waiting_for.join(", "))
+            }
             ImageStatus::Pending => "stored, not decided yet".to_owned(),
             ImageStatus::Decided => "decided".to_owned(),
             ImageStatus::Rejected => "rejected".to_owned(),

@@ -1,4 +1,4 @@
-mod npy;
+pub(super) mod npy;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -201,6 +201,12 @@ fn describe(summary: &Summary) -> String {
         summary.seconds,
         summary.images_per_second,
     );
+    if tally.waiting > 0 {
+        text.push_str(&format!(
+            "\n{} wait for an embedding; `likeness orphans list` shows those that wait too long",
+            count(tally.waiting)
+        ));
+    }
     if !tally.skipped.is_empty() {
         let mut table = Table::new(["passed over", "reason"]);
         for skipped in tally.skipped.iter().take(MAX_LISTED) {

@@ -8,6 +8,7 @@ mod config;
 mod correct;
 mod dedup;
 mod demo;
+mod embeddings;
 mod eval;
 mod explain;
 mod flood;
@@ -16,6 +17,7 @@ mod index;
 mod ingest;
 mod matching;
 mod models;
+pub(crate) mod orphans;
 mod recluster;
 mod samples;
 mod serve;
@@ -148,6 +150,12 @@ enum Command {
     Flood(flood::FloodCommand),
     /// Sort all images anew and show what would change; nothing is changed
     Recluster(recluster::ReclusterArgs),
+    /// Send embeddings that another service has made
+    #[command(subcommand)]
+    Embeddings(embeddings::EmbeddingsCommand),
+    /// List uploads and embeddings without a partner, retry and drop them
+    #[command(subcommand)]
+    Orphans(orphans::OrphansCommand),
     /// Follow a stream
     #[command(subcommand)]
     Tail(tail::TailCommand),
@@ -284,6 +292,8 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Bank(command) => bank::run(command, context).await,
         Command::Flood(command) => flood::run(command, context).await,
         Command::Recluster(args) => recluster::run(args, context).await,
+        Command::Embeddings(command) => embeddings::run(command, context).await,
+        Command::Orphans(command) => orphans::run(command, context).await,
         Command::Tail(command) => tail::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Dedup(args) => dedup::run(args, context).await,

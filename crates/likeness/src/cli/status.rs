@@ -50,7 +50,7 @@ fn describe(status: &Status) -> String {
          images     {}, {} of them copies\n\
          clusters   {}, {} of two images and more\n\
          rejected   {}\n\
-         pending    {}\n\
+         pending    {}{}\n\
          generation {}\n\
          model      {}\n\
          scorer     {}, threshold {:.4}\n\n{}",
@@ -60,12 +60,20 @@ fn describe(status: &Status) -> String {
         count(overview.duplicate_clusters),
         count(overview.rejected),
         count(overview.pending),
+        waiting(overview.waiting),
         overview.generation,
         overview.model,
         overview.scorer,
         overview.threshold,
         stage_table(overview)
     )
+}
+
+fn waiting(count_waiting: u64) -> String {
+    match count_waiting {
+        0 => String::new(),
+        _ => format!(", {} more wait for an embedding", count(count_waiting)),
+    }
 }
 
 /// Sets what the stages have done since the process started.

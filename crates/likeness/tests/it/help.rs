@@ -2,6 +2,7 @@
 
 mod daily;
 mod guard;
+mod joins;
 mod measure;
 mod parts;
 

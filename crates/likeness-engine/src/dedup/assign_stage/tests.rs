@@ -109,9 +109,9 @@ fn view(seed: u64, shown: u64, families: u64, noise: f32, own: &mut Random) -> V
 
 /// Fails the next commit if told to, before it is made or after.
 #[derive(Debug)]
-struct Flaky {
-    inner: Arc<MemoryStore>,
-    mode: AtomicU8,
+pub(in crate::dedup) struct Flaky {
+    pub inner: Arc<MemoryStore>,
+    pub mode: AtomicU8,
 }
 
 #[async_trait]

@@ -42,8 +42,10 @@ impl Dedup {
     /// [`BankChange::Add`]. Bytes that no bank takes in the end stay until the store is cleaned.
     ///
     /// # Errors
-    /// [`EngineError::Image`] if the header shows that it cannot be decoded; if the store fails.
+    /// [`EngineError::Image`] if the header shows that it cannot be decoded;
+    /// [`EngineError::InvalidParameter`] if embeddings of pictures are not computed here; if the store fails.
     pub async fn keep_reference(&self, file: NewFile) -> Result<NewReference, EngineError> {
+        self.check_askable()?;
         probe(&file.bytes, &self.config.limits)?;
         let sha256 = digest(&file.bytes);
         self.put_bytes(&sha256, file.bytes).await?;

@@ -16,11 +16,11 @@ const MAX_COLUMNS: usize = 65_536;
 
 /// Rows of numbers.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Matrix {
+pub(in crate::cli) struct Matrix {
     /// Numbers in a row, at least 1.
-    pub(super) columns: usize,
+    pub(in crate::cli) columns: usize,
     /// Row after row.
-    pub(super) values: Vec<f32>,
+    pub(in crate::cli) values: Vec<f32>,
 }
 
 /// Form of the numbers in a file.
@@ -31,7 +31,7 @@ enum Numbers {
 }
 
 /// Reads at most `max_rows` rows of little-endian `float32` or `float64`.
-pub(super) fn read(path: &Path, max_rows: usize) -> anyhow::Result<Matrix> {
+pub(in crate::cli) fn read(path: &Path, max_rows: usize) -> anyhow::Result<Matrix> {
     let file = File::open(path)?;
     read_from(&mut BufReader::new(file), max_rows)
 }

@@ -28,6 +28,8 @@ fn help_of_likeness() {
       bank         Keep sets of reference pictures that uploads are compared with
       flood        See alarms about clusters that grow too fast, and decide about quarantines
       recluster    Sort all images anew and show what would change; nothing is changed
+      embeddings   Send embeddings that another service has made
+      orphans      List uploads and embeddings without a partner, retry and drop them
       tail         Follow a stream
       status       Show counts, rates and models
       dedup        Find duplicates in a folder and write a report; nothing is stored
