@@ -144,6 +144,14 @@ pub(crate) struct Server {
     recovery: Duration,
 }
 
+/// Returns the environment of a server whose review queue takes every copy that is not of the same bytes, so
+/// that there is something to look at.
+pub(crate) fn review_all() -> Vec<(String, String)> {
+    [("LOW", "0.001"), ("HIGH", "1.0")]
+        .map(|(key, value)| (format!("LIKENESS__DEDUP__REVIEW__{key}"), value.to_owned()))
+        .to_vec()
+}
+
 impl Server {
     /// Starts a server and waits until it is ready.
     ///

@@ -16,6 +16,9 @@ pub enum EngineError {
     /// No such bank.
     #[error("no bank with the name `{0}`; `likeness bank list` shows those there are")]
     BankNotFound(String),
+    /// No such pair of images.
+    #[error("no two images have the numbers `{0}`; `GET /v1/reviews` lists pairs")]
+    PairNotFound(String),
     /// The image is known, but its decision is still to come.
     #[error("image `{0}` is stored and not decided yet; ask again shortly")]
     NotDecided(ImageId),
@@ -97,6 +100,7 @@ impl EngineError {
             Self::ImageNotFound(_) => "image_not_found",
             Self::ClusterNotFound(_) => "cluster_not_found",
             Self::BankNotFound(_) => "bank_not_found",
+            Self::PairNotFound(_) => "pair_not_found",
             Self::NotDecided(_) => "not_decided",
             Self::EmbeddingConflict { .. } => "embedding_conflict",
             Self::NotWaiting(_) => "not_waiting",

@@ -55,6 +55,12 @@ pub const INDEX_RECALL: &str = "likeness_index_recall_ratio";
 pub const INDEX_RECALL_LOW: &str = "likeness_index_recall_low_ratio";
 /// Upper end of the recall's 95 % interval.
 pub const INDEX_RECALL_HIGH: &str = "likeness_index_recall_high_ratio";
+/// Pairs that wait for review.
+pub const REVIEW_OPEN_PAIRS: &str = "likeness_review_open_pairs";
+/// Pairs that dropped out of the full review queue. Only grows.
+pub const REVIEW_DROPPED_PAIRS: &str = "likeness_review_dropped_pairs";
+/// Pairs that have a label.
+pub const REVIEW_LABELS: &str = "likeness_review_labels";
 
 /// Describes every metric to the recorder. Call once, after the recorder is installed.
 pub fn describe() {
@@ -113,6 +119,12 @@ pub fn describe() {
     describe_gauge!(INDEX_RECALL, "Recall@10 of the latest audited searches");
     describe_gauge!(INDEX_RECALL_LOW, "Lower end of the recall's 95 % interval");
     describe_gauge!(INDEX_RECALL_HIGH, "Upper end of the recall's 95 % interval");
+    describe_gauge!(REVIEW_OPEN_PAIRS, "Pairs that wait for review");
+    describe_gauge!(
+        REVIEW_DROPPED_PAIRS,
+        "Pairs that dropped out of the full review queue"
+    );
+    describe_gauge!(REVIEW_LABELS, "Pairs that have a label");
 }
 
 /// Counts events and tells their rate over the last minute.

@@ -34,6 +34,8 @@ pub(crate) enum Asset {
     Correct,
     /// What is done with orphans.
     Orphans,
+    /// The review queue.
+    Review,
 }
 
 struct Embedded {
@@ -71,6 +73,10 @@ static EMBEDDED: LazyLock<Vec<Embedded>> = LazyLock::new(|| {
             Asset::Orphans,
             include_str!("../assets/orphans.js").to_owned(),
         ),
+        embed(
+            Asset::Review,
+            include_str!("../assets/review.js").to_owned(),
+        ),
     ];
     all.push(common);
     all
@@ -87,6 +93,7 @@ fn embed(asset: Asset, content: String) -> Embedded {
         Asset::Upload => ("upload", "js", "text/javascript; charset=utf-8"),
         Asset::Correct => ("correct", "js", "text/javascript; charset=utf-8"),
         Asset::Orphans => ("orphans", "js", "text/javascript; charset=utf-8"),
+        Asset::Review => ("review", "js", "text/javascript; charset=utf-8"),
     };
     let digest = sha2::Sha256::digest(content.as_bytes());
     let hash: String = digest[..8]

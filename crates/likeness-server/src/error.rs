@@ -131,6 +131,7 @@ impl ApiError {
                     EngineError::ImageNotFound(_)
                     | EngineError::ClusterNotFound(_)
                     | EngineError::BankNotFound(_)
+                    | EngineError::PairNotFound(_)
                     | EngineError::NotWaiting(_) => StatusCode::NOT_FOUND,
                     EngineError::NotDecided(_)
                     | EngineError::Conflict { .. }

@@ -2,6 +2,8 @@
 
 mod banks;
 
+mod reviews;
+
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::str::FromStr;
@@ -24,6 +26,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::orphans::OrphanList;
+
+pub(crate) use reviews::Answer;
 
 /// Time for an answer, except from streams.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -12,7 +12,9 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
 use likeness_engine::dedup::compare::ViewsMode;
-use likeness_engine::dedup::{BankLimits, DedupConfig, EmbeddingKind, FloodConfig, JoinConfig};
+use likeness_engine::dedup::{
+    BankLimits, DedupConfig, EmbeddingKind, FloodConfig, JoinConfig, ReviewConfig,
+};
 use likeness_server::ServerConfig;
 use likeness_vision::DecodeLimits;
 use serde::{Deserialize, Serialize};
@@ -100,6 +102,16 @@ pub(crate) struct DedupSection {
     pub(crate) max_pending: u64,
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
+    pub(crate) review: ReviewSection,
+}
+
+/// Pairs for people to look at.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReviewSection {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+    pub(crate) max_open: u64,
 }
 
 /// Bounds on banks.
@@ -241,6 +253,13 @@ impl Config {
                 "`dedup.threshold` must lie in 0..=1, got `{threshold}`"
             ));
         }
+        let ReviewSection { low, high, .. } = self.dedup.review;
+        let is_range = (0.0..=1.0).contains(&low) && (0.0..=1.0).contains(&high);
+        if !is_range || (high > 0.0 && low > high) {
+            return Err(format!(
+                "`dedup.review.low` and `dedup.review.high` must lie in 0..=1, the lower one first, got `{low}` and `{high}`"
+            ));
+        }
         let epsilon = self.dedup.index_epsilon;
         if !(0.0..=10.0).contains(&epsilon) {
             return Err(format!(
@@ -325,6 +344,11 @@ impl Config {
                 growth_alarm: self.flood.growth_alarm,
                 quarantine_after: self.flood.quarantine_after,
                 max_cluster: self.flood.max_cluster,
+            },
+            review: ReviewConfig {
+                low: (section.review.low > 0.0).then_some(section.review.low),
+                high: (section.review.high > 0.0).then_some(section.review.high),
+                max_open: section.review.max_open,
             },
         }
     }

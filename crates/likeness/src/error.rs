@@ -75,7 +75,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<EngineError>() {
         return match error {
-            EngineError::ImageNotFound(_) | EngineError::ClusterNotFound(_) => Some(3),
+            EngineError::ImageNotFound(_)
+            | EngineError::ClusterNotFound(_)
+            | EngineError::PairNotFound(_) => Some(3),
             EngineError::NotDecided(_)
             | EngineError::Overloaded { .. }
             | EngineError::ShuttingDown => Some(5),
@@ -127,6 +129,7 @@ mod tests {
     fn causes_deep_in_the_chain_set_the_exit_code() {
         let id = ImageId::new("a").unwrap();
         check(EngineError::ImageNotFound(id), 3);
+        check(EngineError::PairNotFound("1-2".to_owned()), 3);
         check(ImageId::new("").map_err(EngineError::from).unwrap_err(), 4);
         check(
             EngineError::Store(StoreError::Locked {

@@ -2,6 +2,8 @@
 
 mod banks;
 
+mod reviews;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,7 @@
 
 mod banks;
 mod pages;
+mod review;
 mod webdriver;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use self::webdriver::Browser;
 use crate::formats::jpeg;
 use crate::pictures::{NUM_EDITS, Picture};
-use crate::process::{Server, ServerOptions};
+use crate::process::{Server, ServerOptions, review_all};
 use crate::report::{self, Checks};
 use crate::workspace;
 
@@ -37,10 +38,13 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         models,
         data: temporary.path().join("data"),
         // A kind that nothing waits for, so that there can be orphans and all else is as ever.
-        environment: vec![(
-            "LIKENESS__DEDUP__JOIN__KINDS".to_owned(),
-            r#"[{name="copy", model="elsewhere 1", dimension=2}]"#.to_owned(),
-        )],
+        environment: review_all()
+            .into_iter()
+            .chain([(
+                "LIKENESS__DEDUP__JOIN__KINDS".to_owned(),
+                r#"[{name="copy", model="elsewhere 1", dimension=2}]"#.to_owned(),
+            )])
+            .collect(),
     })?;
     let upload = temporary.path().join("captioned.png");
     std::fs::write(&upload, picture(1).edited(4).png()).context("writing a picture")?;
@@ -57,7 +61,8 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         visit.step(name, *step);
     }
     fill(&visit.server)?;
-    for (name, step) in banks::FILLED.iter().chain(pages::FILLED) {
+    let filled = banks::FILLED.iter().chain(pages::FILLED);
+    for (name, step) in filled.chain(review::STEPS) {
         visit.step(name, *step);
     }
     let Visit {

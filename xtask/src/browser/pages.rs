@@ -14,6 +14,7 @@ pub(super) const EMPTY: &[Step] = &[
     ("empty clusters say how to begin", empty_clusters),
     ("no corrections yet", empty_corrections),
     ("no orphans yet", empty_orphans),
+    ("nothing to review yet", super::review::empty),
     (
         "the first decision brings the real overview",
         first_decision,
@@ -337,6 +338,7 @@ fn keyboard_places(visit: &mut Visit) -> anyhow::Result<()> {
     visit.open("/")?;
     for (letter, path) in [
         ('c', "/clusters"),
+        ('v', "/review"),
         ('r', "/corrections"),
         ('b', "/banks"),
         ('a', "/alarms"),
@@ -389,6 +391,7 @@ fn dark(visit: &mut Visit) -> anyhow::Result<()> {
         ("/", "overview-dark"),
         ("/clusters", "clusters-dark"),
         ("/images/picture-06-edit-4", "image-dark"),
+        ("/review", "review-dark"),
         ("/corrections", "corrections-dark"),
         ("/banks/adverts", "bank-dark"),
         ("/upload", "upload-dark"),
@@ -415,6 +418,7 @@ fn phone(visit: &mut Visit) -> anyhow::Result<()> {
         ("/clusters", "clusters-phone"),
         ("/clusters/picture-06-original", "cluster-phone"),
         ("/images/picture-06-edit-4", "image-phone"),
+        ("/review", "review-phone"),
         ("/corrections", "corrections-phone"),
         ("/banks", "banks-phone"),
         ("/banks/adverts", "bank-phone"),

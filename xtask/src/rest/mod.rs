@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use self::scenario::{Scenario, Scope, Step};
 use self::schema::Document;
 use crate::http::{Client, Response};
-use crate::process::{Server, ServerOptions};
+use crate::process::{Server, ServerOptions, review_all};
 use crate::report::{self, Checks};
 use crate::workspace;
 
@@ -63,7 +63,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             binary: binary.clone(),
             models: models.clone(),
             data: temporary.path().join(index.to_string()),
-            environment: scenario.environment.clone().into_iter().collect(),
+            environment: review_all()
+                .into_iter()
+                .chain(scenario.environment.clone())
+                .collect(),
         };
         let server = Server::start(&options)?;
         let document = server.client(LIMIT).get_json("/openapi.json")?;

@@ -102,6 +102,14 @@ impl Document {
                 }
                 Ok(())
             }
+            "application/x-ndjson" => {
+                let text = String::from_utf8_lossy(&answer.body);
+                for line in text.lines() {
+                    let value = serde_json::from_str(line).context("a line is not JSON")?;
+                    self.validate("line", schema, &value)?;
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -31,6 +31,7 @@ use super::guard::Weighing;
 use super::live_index::{BLOCK, BeforeWithViews, LiveIndex};
 use super::pairs::{Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant};
 use super::records::{ScoreEvent, Totals};
+use super::reviews::{self, GreyZone};
 use super::stage::{Passing, Stage};
 use super::tables::{ASSIGN_STAGE, PARTITION, SCORES, canonical_key, decode, encode, totals_key};
 use super::view::{CandidateSource, Decision, DecisionKind};
@@ -62,6 +63,8 @@ pub(super) struct AssignStage {
     pub(super) banks: Arc<Banks>,
     pub(super) bank_limits: BankLimits,
     pub(super) flood: FloodConfig,
+    /// Which pairs are queued for review.
+    pub(super) grey: GreyZone,
 }
 
 /// A record of the log in its place.
@@ -138,6 +141,7 @@ impl AssignStage {
             positions: vec![position],
             ..Step::default()
         };
+        let corrected_totals = applied.as_ref().map(|corrected| corrected.totals);
         if let Some(corrected) = applied {
             step.writes = corrected.writes;
             step.writes
@@ -152,6 +156,9 @@ impl AssignStage {
         fault::point("assign.before_correction");
         self.steps.commit(step, Durability::Process).await?;
         fault::point("assign.after_correction");
+        if let Some(totals) = corrected_totals {
+            reviews::report(&totals);
+        }
         self.backlog.done(1);
         Ok(())
     }
@@ -180,6 +187,8 @@ impl AssignStage {
             let group = next_group(&mut fresh, changes.totals.images);
             self.decide_group(group, &mut changes).await?;
         }
+        changes.queue_reviews(self).await?;
+        let totals = changes.totals;
         let (decisions, marks, records, mut step) = changes.finish(position);
         step.writes.extend(self.index.changes()?);
         fault::point("assign.before_commit");
@@ -189,6 +198,7 @@ impl AssignStage {
         fault::point("assign.after_index");
         self.report(&decisions, num_items);
         marks.report();
+        reviews::report(&totals);
         Ok(())
     }
 }
@@ -329,6 +339,7 @@ impl AssignStage {
         let guarded = weighing
             .verdict(&mut scored, &matches, &mut changes.guards)
             .await?;
+        changes.review(self, &event.upload, &scored, &guarded.verdict);
         let num_scored = scored.len();
         keep_relevant(&mut scored, threshold);
         scored.truncate(EXPLAINED);

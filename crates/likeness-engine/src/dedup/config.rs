@@ -6,6 +6,7 @@ use super::banks::BankLimits;
 use super::compare::ViewsMode;
 use super::flood::FloodConfig;
 use super::join::JoinConfig;
+use super::reviews::ReviewConfig;
 
 /// What near-duplicate detection can be told. Every bound says what happens when it is met.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub struct DedupConfig {
     pub banks: BankLimits,
     /// What is a flood.
     pub flood: FloodConfig,
+    /// Which pairs are queued for review.
+    pub review: ReviewConfig,
 }
 
 impl Default for DedupConfig {
@@ -78,6 +81,7 @@ impl Default for DedupConfig {
             decision_timeout: Duration::from_secs(30),
             banks: BankLimits::default(),
             flood: FloodConfig::default(),
+            review: ReviewConfig::default(),
         }
     }
 }

@@ -33,6 +33,7 @@ mod objects;
 mod pairs;
 mod query;
 mod records;
+mod reviews;
 mod rule;
 mod score_stage;
 mod service;
@@ -43,6 +44,7 @@ mod streams;
 mod tables;
 mod totals;
 mod upload;
+mod versions;
 mod waiters;
 
 pub mod compare;
@@ -62,7 +64,7 @@ pub use banks::{
 pub use config::DedupConfig;
 pub use corrections::{
     Command, CorrectionOutcome, CorrectionView, MAX_CONSTRAINTS, MAX_MOVED, MAX_PARTS,
-    MAX_TEXT_BYTES, NewCorrection,
+    MAX_TEXT_BYTES, NewCorrection, Refusal,
 };
 pub use flood::{
     Acknowledgement, AlarmKind, AlarmView, FloodAct, FloodConfig, GuardView, HeldView,
@@ -75,7 +77,12 @@ pub use join::{
 pub use likeness_index::OpenedVectors;
 pub use query::{StoredFile, Thumbnail};
 pub use records::Signature;
+pub use reviews::{LabelView, Pair, ReviewConfig, ReviewVerdict, ReviewView};
 pub use service::{Dedup, Ports};
 pub use signature::{SIGNATURE_MIN_SIDE, SignatureError, Signer, SignerTimes};
 pub use streams::{Stream, StreamRecord};
 pub use upload::NewImage;
+pub use versions::{
+    Agreement, ChangeKind, ChangedDecision, CompareOptions, ComparisonVerdict, MAX_SAMPLE,
+    MAX_SCORER_BYTES, MAX_SCORERS, ScorerComparison, ScorerSide, ScorerVersion,
+};

@@ -26,6 +26,7 @@ use super::health::Health;
 use super::join::Sweeper;
 use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::pairs::PairScorer;
+use super::reviews::GreyZone;
 use super::score_stage::ScoreStage;
 use super::scorer::Scorer;
 use super::signature::{SIGNATURE_MIN_SIDE, Signer};
@@ -84,6 +85,8 @@ pub struct Dedup {
     pub(super) started: Timestamp,
     /// In the order of the pipeline.
     pub(super) meters: Vec<(&'static str, Arc<StageMeter>)>,
+    /// Held while two scorers are compared.
+    pub(super) comparing: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
 }
 
@@ -179,6 +182,7 @@ impl Dedup {
             shutdown: CancellationToken::new(),
             generation,
             started: Timestamp::now(),
+            comparing: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
         });
         service.start_stages(dim);
@@ -256,6 +260,7 @@ impl Dedup {
                 banks: Arc::clone(&self.banks),
                 bank_limits: self.config.banks,
                 flood: self.config.flood,
+                grey: GreyZone::of(&self.config.review, self.scorer.threshold()),
             },
         );
         self.tasks.close();

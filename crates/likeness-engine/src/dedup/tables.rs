@@ -23,8 +23,8 @@
 //! clusters_by_time   shard, time ↓ first number ↓   → canonical id
 //! totals             shard                          → Totals, absolute
 //! ```
-//! Those of corrections are in `corrections/mod.rs`, of banks in `banks/mod.rs`, of floods in `flood/mod.rs`,
-//! of the join in `join/mod.rs`.
+//! Those of corrections are in `corrections/mod.rs`, of reviews and labels in `reviews/mod.rs`, of banks in
+//! `banks/mod.rs`, of floods in `flood/mod.rs`, of the join in `join/mod.rs`.
 //!
 //! Integers in keys are big-endian; ↓ means complemented, so that an ascending scan begins with
 //! the greatest. Values are MessagePack maps with named fields, so a field can be added; decisions

@@ -45,6 +45,15 @@ pub(super) struct Totals {
     /// Images that clusters under quarantine hold.
     #[serde(default)]
     pub held: u64,
+    /// Pairs that wait for review.
+    #[serde(default)]
+    pub open_reviews: u64,
+    /// Pairs that dropped out of the full review queue.
+    #[serde(default)]
+    pub dropped_reviews: u64,
+    /// Pairs that have a label.
+    #[serde(default)]
+    pub labels: u64,
 }
 
 impl Totals {

@@ -5,5 +5,6 @@ mod corrections;
 mod crash;
 mod join;
 mod pipeline;
+mod reviews;
 mod support;
 mod views;

@@ -10,6 +10,8 @@ mod images;
 mod matching;
 mod operations;
 mod orphans;
+mod reviews;
+mod scorers;
 
 use std::sync::Arc;
 
@@ -40,6 +42,11 @@ pub(crate) use operations::{
 };
 pub(crate) use orphans::{__path_drop_orphan, __path_orphan_journal, __path_orphans, __path_retry};
 pub(crate) use orphans::{OrphanJournal, OrphanPage};
+
+pub(crate) use reviews::ReviewPage;
+pub(crate) use reviews::{__path_labels, __path_review, __path_reviews};
+pub(crate) use scorers::{__path_add_scorer, __path_compare_scorers, __path_scorers};
+pub(crate) use scorers::{ScorerList, default_sample};
 
 /// A path and what answers there. Kept as a table so that a test can hold the OpenAPI document
 /// against it.
@@ -129,6 +136,12 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/v1/orphans/journal", self::get(orphans::orphan_journal)),
         post("/v1/orphans/{id}/retry", self::post(orphans::retry)),
         post("/v1/orphans/{id}/drop", self::post(orphans::drop_orphan)),
+        get("/v1/reviews", self::get(reviews::reviews)),
+        post("/v1/reviews/{pair}", self::post(reviews::review)),
+        get("/v1/labels", self::get(reviews::labels)),
+        get("/v1/scorers", self::get(scorers::scorers)),
+        post("/v1/scorers", self::post(scorers::add_scorer)),
+        get("/v1/scorers/compare", self::get(scorers::compare_scorers)),
         get("/v1/events", self::get(events::events)),
         get("/v1/overview", self::get(operations::overview)),
         get("/openapi.json", self::get(operations::openapi_document)),

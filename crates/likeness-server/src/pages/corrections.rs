@@ -4,7 +4,9 @@ use axum::extract::{Query, State};
 use likeness_core::ImageId;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::view::Page as Listed;
-use likeness_engine::dedup::{BankChange, Command, CorrectionOutcome, CorrectionView, FloodAct};
+use likeness_engine::dedup::{
+    BankChange, Command, CorrectionOutcome, CorrectionView, FloodAct, ReviewVerdict,
+};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -134,6 +136,9 @@ fn row(correction: &CorrectionView) -> Markup {
                 "#" (correction.sequence) " · " (given(&correction.author)) " · " (moment(correction.time_ms))
                 @match &correction.outcome {
                     CorrectionOutcome::Applied => {
+                        @if let Some(refusal) = &correction.not_corrected {
+                            " · the label stands, the clusters do not follow: " (refusal.message)
+                        }
                         @if let Some(by) = correction.undone_by {
                             " · " span.tag { "undone by #" (by) }
                         }
@@ -158,9 +163,9 @@ fn pictures(command: &Command) -> Markup {
         }
         Command::Merge { into, from } => vec![into.as_str(), from.as_str()],
         Command::ReHead { head, .. } => vec![head.as_str()],
-        Command::NeverTogether { a, b } | Command::AlwaysTogether { a, b } => {
-            vec![a.as_str(), b.as_str()]
-        }
+        Command::NeverTogether { a, b }
+        | Command::AlwaysTogether { a, b }
+        | Command::Label { a, b, .. } => vec![a.as_str(), b.as_str()],
         Command::Flood(
             FloodAct::Quarantine { cluster }
             | FloodAct::Confirm { cluster, .. }
@@ -206,6 +211,16 @@ fn sentence(command: &Command) -> Markup {
                     }
                     FloodAct::Release { cluster: id, for_good } => {
                         span { (cluster(id.as_str())) " released" @if *for_good { " for good" } }
+                    }
+                }
+            }
+            Command::Label { a, b, verdict, .. } => {
+                span {
+                    (image(a.as_str())) " and " (image(b.as_str()))
+                    @match verdict {
+                        ReviewVerdict::Same => " labelled the same",
+                        ReviewVerdict::Different => " labelled different",
+                        ReviewVerdict::Skip => " skipped in the review",
                     }
                 }
             }

@@ -9,6 +9,7 @@ pub(crate) enum Nav {
     None,
     Overview,
     Clusters,
+    Review,
     Corrections,
     Banks,
     Alarms,
@@ -89,6 +90,7 @@ impl<'a> Page<'a> {
                 nav aria-label="Main" {
                     (self.link(Nav::Overview, "/", "Overview"))
                     (self.link(Nav::Clusters, "/clusters", "Clusters"))
+                    (self.link(Nav::Review, "/review", "Review"))
                     (self.link(Nav::Corrections, "/corrections", "Corrections"))
                     (self.link(Nav::Banks, "/banks", "Banks"))
                     (self.link(Nav::Alarms, "/alarms", "Alarms"))
@@ -137,10 +139,11 @@ fn theme_icon() -> Markup {
 }
 
 fn help() -> Markup {
-    let shortcuts: [(&[&str], &str); 13] = [
+    let shortcuts: [(&[&str], &str); 17] = [
         (&["/"], "Go to an image by its id"),
         (&["g", "o"], "Overview"),
         (&["g", "c"], "Clusters"),
+        (&["g", "v"], "Review"),
         (&["g", "r"], "Corrections"),
         (&["g", "b"], "Banks"),
         (&["g", "a"], "Alarms"),
@@ -152,6 +155,9 @@ fn help() -> Markup {
             &["s", "a", "h"],
             "Split the picked off, each alone, make it the head",
         ),
+        (&["s", "d", "space"], "In the review: same, different, skip"),
+        (&["u"], "In the review: take the last answer back"),
+        (&["v"], "In the review: side by side, overlay, difference"),
         (&["t"], "Light or dark"),
         (&["?"], "This help"),
     ];

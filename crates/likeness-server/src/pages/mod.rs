@@ -14,6 +14,8 @@ mod login;
 mod orphans;
 mod overview;
 mod parts;
+mod review;
+mod scorers;
 mod upload;
 
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/banks/{name}", get(banks::bank_page))
         .route("/alarms", get(floods::alarms_page))
         .route("/orphans", get(orphans::page))
+        .route("/review", get(review::page))
+        .route("/scorers/compare", get(scorers::page))
         .route("/images/{id}", get(image::page))
         .route("/upload", get(upload::page))
         .route("/go", get(go))

@@ -1,7 +1,7 @@
 use clap::{Args, Subcommand};
 use likeness_core::ImageId;
 use likeness_engine::dedup::{
-    BankChange, Command, CorrectionOutcome, CorrectionView, FloodAct, NewCorrection,
+    BankChange, Command, CorrectionOutcome, CorrectionView, FloodAct, NewCorrection, ReviewVerdict,
 };
 use serde::Serialize;
 
@@ -214,6 +214,11 @@ fn sentence(command: &Command) -> String {
         Command::AlwaysTogether { a, b } => format!("always {a} with {b}"),
         Command::Bank(change) => bank_sentence(change),
         Command::Flood(act) => flood_sentence(act),
+        Command::Label { a, b, verdict, .. } => match verdict {
+            ReviewVerdict::Same => format!("label {a} and {b} the same"),
+            ReviewVerdict::Different => format!("label {a} and {b} different"),
+            ReviewVerdict::Skip => format!("skip {a} and {b}"),
+        },
         Command::Undo { correction } => format!("undo {correction}"),
     }
 }

@@ -19,7 +19,9 @@ mod matching;
 mod models;
 pub(crate) mod orphans;
 mod recluster;
+mod review;
 mod samples;
+mod scorer;
 mod serve;
 mod status;
 mod tail;
@@ -148,6 +150,9 @@ enum Command {
     /// See alarms about clusters that grow too fast, and decide about quarantines
     #[command(subcommand)]
     Flood(flood::FloodCommand),
+    /// Look at the pairs that the scorer is least sure of, and label them
+    #[command(subcommand)]
+    Review(review::ReviewCommand),
     /// Sort all images anew and show what would change; nothing is changed
     Recluster(recluster::ReclusterArgs),
     /// Send embeddings that another service has made
@@ -169,6 +174,11 @@ enum Command {
     /// Fit a scorer to pictures of yours
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Keep versions of the scorer, to compare them
+    #[command(subcommand)]
+    Scorer(scorer::ScorerCommand),
+    /// Show what would change if another version of the scorer decided; nothing is changed
+    CompareScorers(scorer::CompareArgs),
     /// Measure how fast it works on this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -291,6 +301,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Correct(command) => correct::run(command, context).await,
         Command::Bank(command) => bank::run(command, context).await,
         Command::Flood(command) => flood::run(command, context).await,
+        Command::Review(command) => review::run(command, context).await,
         Command::Recluster(args) => recluster::run(args, context).await,
         Command::Embeddings(command) => embeddings::run(command, context).await,
         Command::Orphans(command) => orphans::run(command, context).await,
@@ -299,6 +310,8 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Dedup(args) => dedup::run(args, context).await,
         Command::Eval(command) => eval::run(command, context).await,
         Command::Train(command) => train::run(command, context).await,
+        Command::Scorer(command) => scorer::run(command, context).await,
+        Command::CompareScorers(args) => scorer::compare(args, context).await,
         Command::Bench(command) => bench::run(command, context).await,
         Command::Index(command) => index::run(command, context).await,
         Command::Models(command) => models::run(command, context).await,

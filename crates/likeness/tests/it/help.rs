@@ -5,6 +5,7 @@ mod guard;
 mod joins;
 mod measure;
 mod parts;
+mod review;
 
 use crate::program::Sandbox;
 

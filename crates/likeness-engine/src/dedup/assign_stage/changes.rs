@@ -20,6 +20,7 @@ use crate::dedup::records::{
     ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
     UploadEvent, encode_decision,
 };
+use crate::dedup::reviews::{ReviewRecord, enqueue};
 use crate::dedup::rule::Verdict;
 use crate::dedup::tables::{
     DECISIONS, PARTITION, canonical_key, cluster_key, decode, encode, explain_key, member_key,
@@ -50,6 +51,7 @@ pub(super) struct Changes {
     pub(super) guards: Guards,
     pub(super) marks: Marks,
     decisions: Vec<Decision>,
+    reviews: Vec<ReviewRecord>,
 }
 
 impl Changes {
@@ -77,7 +79,47 @@ impl Changes {
             totals,
             writes: Vec::new(),
             decisions: Vec::new(),
+            reviews: Vec::new(),
         })
+    }
+
+    /// Notes a pair for review if its score says little: the image and the best head that it was compared
+    /// with. To be called before the image is [assigned](Self::assign).
+    pub(super) fn review(
+        &mut self,
+        stage: &AssignStage,
+        upload: &UploadEvent,
+        scored: &[ScoredCandidate],
+        verdict: &Verdict,
+    ) {
+        let is_head = |candidate: &&ScoredCandidate| candidate.id == candidate.head;
+        let Some(head) = scored.iter().find(is_head) else {
+            return;
+        };
+        // Of equal bytes there is nothing to ask, whatever they score with the head.
+        let has_twin = scored.iter().any(|candidate| candidate.exact_copy);
+        let Some(uncertainty) = stage.grey.uncertainty(head.score).filter(|_| !has_twin) else {
+            return;
+        };
+        self.reviews.push(ReviewRecord {
+            image: upload.id.clone(),
+            number: self.totals.next_number(),
+            candidate: head.clone(),
+            joined: matches!(verdict, Verdict::Join { .. }),
+            threshold: stage.scorer.threshold(),
+            scorer: stage.scorer.scorer().id(),
+            uncertainty,
+            uploaded: upload.uploaded,
+        });
+    }
+
+    /// Puts what was noted for review into the queue.
+    pub(super) async fn queue_reviews(&mut self, stage: &AssignStage) -> Result<(), EngineError> {
+        let new = std::mem::take(&mut self.reviews);
+        let max_open = stage.grey.max_open;
+        let writes = enqueue(stage.state.as_ref(), &mut self.totals, new, max_open).await?;
+        self.writes.extend(writes);
+        Ok(())
     }
 
     pub(super) fn reject(&mut self, event: ScoreEvent, generation: Generation) {

@@ -18,6 +18,7 @@ use super::super::compare::ViewsMode;
 use super::super::config::DedupConfig;
 use super::super::live_index::IndexConfig;
 use super::super::records::{ExplainRecord, MemberRecord, Signature, UploadEvent, ViewRecord};
+use super::super::reviews::ReviewConfig;
 use super::super::scorer::Scorer;
 use super::super::tables::{MEMBERS, explain_key, signature_key};
 use super::super::upload::decode_decision;
@@ -26,6 +27,8 @@ use super::*;
 
 const DIM: usize = 24;
 const N_IMAGES: u64 = 900;
+/// So few that pairs drop out of the review queue.
+pub(in crate::dedup) const MAX_OPEN: u64 = 3;
 
 /// A generator small enough to see through (SplitMix64).
 #[derive(Debug, Clone)]
@@ -211,6 +214,13 @@ impl Fixture {
             banks: Arc::new(Banks::new(DIM, config.views)),
             bank_limits: BankLimits::default(),
             flood: FloodConfig::default(),
+            grey: GreyZone::of(
+                &ReviewConfig {
+                    max_open: MAX_OPEN,
+                    ..ReviewConfig::default()
+                },
+                Scorer::builtin().threshold(),
+            ),
         }
     }
 

@@ -129,14 +129,12 @@ pub(in crate::dedup) async fn apply(
         alarms: Vec::new(),
         clusters: HashMap::new(),
     };
-    let (outcome, effect) = match applying.run(&event.command).await {
+    let (outcome, effect) = match applying.run_and_settle(&event.command).await {
         Ok(effect) => (CorrectionOutcome::Applied, effect),
         Err(Refused::Failed(error)) => return Err(error),
         Err(Refused::Because { code, message }) => {
             // What was prepared until then is dropped.
-            applying.writes.clear();
-            applying.alarms.clear();
-            applying.totals = totals;
+            applying.drop_prepared(totals);
             let code = code.to_owned();
             (
                 CorrectionOutcome::Refused { code, message },
@@ -191,7 +189,7 @@ pub(in crate::dedup) async fn apply(
 /// Whether a command leaves every image in its cluster.
 fn is_harmless(command: &Command) -> bool {
     match command {
-        Command::Bank(_) => true,
+        Command::Bank(_) | Command::Label { correct: false, .. } => true,
         Command::Flood(act) => !matches!(act, FloodAct::Release { .. }),
         _ => false,
     }
@@ -203,9 +201,9 @@ fn named(command: &Command) -> Vec<ImageId> {
         Command::Split { members, .. } => members.iter().take(MAX_MOVED).cloned().collect(),
         Command::Merge { into, from } => vec![into.clone(), from.clone()],
         Command::ReHead { cluster, head } => vec![cluster.clone(), head.clone()],
-        Command::NeverTogether { a, b } | Command::AlwaysTogether { a, b } => {
-            vec![a.clone(), b.clone()]
-        }
+        Command::NeverTogether { a, b }
+        | Command::AlwaysTogether { a, b }
+        | Command::Label { a, b, .. } => vec![a.clone(), b.clone()],
         Command::Flood(act) => match act {
             FloodAct::Quarantine { cluster }
             | FloodAct::Confirm { cluster, .. }
@@ -217,6 +215,20 @@ fn named(command: &Command) -> Vec<ImageId> {
 }
 
 impl Applying<'_> {
+    async fn run_and_settle(&mut self, command: &Command) -> Attempt<Effect> {
+        let mut effect = self.run(command).await?;
+        self.settle(command, &mut effect).await?;
+        Ok(effect)
+    }
+
+    /// Drops what was prepared, and goes back to `totals`.
+    pub(super) fn drop_prepared(&mut self, totals: Totals) {
+        self.writes.clear();
+        self.alarms.clear();
+        self.clusters.clear();
+        self.totals = totals;
+    }
+
     async fn run(&mut self, command: &Command) -> Attempt<Effect> {
         match command {
             Command::Split {
@@ -230,6 +242,12 @@ impl Applying<'_> {
             Command::AlwaysTogether { a, b } => self.always(a, b).await,
             Command::Bank(change) => self.bank(change).await,
             Command::Flood(act) => self.flood(act).await,
+            Command::Label {
+                a,
+                b,
+                verdict,
+                correct,
+            } => self.label(a, b, *verdict, *correct).await,
             Command::Undo { correction } => self.undo(*correction).await,
         }
     }

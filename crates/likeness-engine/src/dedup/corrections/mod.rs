@@ -17,6 +17,7 @@ mod bank;
 pub(super) mod constraints;
 mod door;
 mod flood;
+mod label;
 mod merge;
 mod split;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use utoipa::ToSchema;
 use super::banks::BankChange;
 use super::flood::FloodAct;
 use super::records::MemberRecord;
+use super::reviews::{LabelRecord, ReviewRecord, ReviewVerdict};
 use super::tables::{SHARD, encode};
 use super::view::Decision;
 
@@ -112,6 +114,22 @@ pub enum Command {
     Bank(BankChange),
     /// Something is done about a flood.
     Flood(FloodAct),
+    /// A person has looked at two images. What they say becomes the label of the pair, in place of an earlier
+    /// one, and takes it off the review queue.
+    Label {
+        /// One of them.
+        #[schema(value_type = String)]
+        a: ImageId,
+        /// The other.
+        #[schema(value_type = String)]
+        b: ImageId,
+        /// What they say.
+        verdict: ReviewVerdict,
+        /// Also keeps them together, or apart, from now on. If that cannot be, `not_corrected` says why, and
+        /// the label stands.
+        #[serde(default)]
+        correct: bool,
+    },
     /// Takes a correction back.
     Undo {
         /// Its sequence number.
@@ -179,6 +197,18 @@ pub struct CorrectionView {
     /// The correction that took it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undone_by: Option<u64>,
+    /// Of a label that was to correct as well: why that could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_corrected: Option<Refusal>,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refusal {
+    /// Stable code, such as `both_stay`.
+    pub code: String,
+    /// What stands against it, in words.
+    pub message: String,
 }
 
 /// A correction that was dealt with.
@@ -205,6 +235,7 @@ impl CorrectionRecord {
             command: self.event.command,
             outcome: self.outcome,
             undone_by: self.undone_by,
+            not_corrected: self.effect.labelled.and_then(|it| it.not_corrected),
         }
     }
 }
@@ -220,6 +251,22 @@ struct Effect {
     /// What it changed of a bank.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bank: Option<bank::BankEffect>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labelled: Option<Labelled>,
+    /// Pairs that were waiting for review.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    settled: Vec<ReviewRecord>,
+}
+
+/// The label of a pair.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Labelled {
+    /// The one that it had, if it has another now.
+    before: Option<LabelRecord>,
+    /// Nothing if the pair was skipped.
+    after: Option<LabelRecord>,
+    /// Why the images are not kept together or apart, if they were to be.
+    not_corrected: Option<Refusal>,
 }
 
 /// An image that left its cluster.

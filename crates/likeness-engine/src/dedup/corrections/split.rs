@@ -189,7 +189,8 @@ impl Applying<'_> {
         self.put(&home, Some(whole)).await
     }
 
-    async fn score(&self, placed: &Placed, head: &NumberRecord) -> Attempt<(f32, bool)> {
+    /// Returns the score of two images, and whether their bytes are the same.
+    pub(super) async fn score(&self, placed: &Placed, head: &NumberRecord) -> Attempt<(f32, bool)> {
         let key = signature_key(&placed.id);
         let signature: Signature = self.row("signature", &key).await?.ok_or_else(|| {
             StoreError::corrupt("state", format!("signature/{}", placed.id), "missing")

@@ -12,6 +12,7 @@ use super::*;
 use crate::dedup::assign_stage::tests::{Fixture, Random, block_on};
 use crate::dedup::assign_stage::totals;
 use crate::dedup::records::{ClusterRecord, MemberRecord, NumberRecord, Totals};
+use crate::dedup::reviews::tests::{Reviews, reviews};
 use crate::dedup::tables::{
     CLUSTERS_BY_SIZE, MEMBERS, canonical_key, cluster_key, decode, number_key,
 };
@@ -45,6 +46,7 @@ pub(in crate::dedup) struct Snapshot {
     members: HashMap<ImageId, Vec<(ImageId, u32)>>,
     constraints: Vec<ConstraintRecord>,
     lists: Vec<ImageId>,
+    reviews: Reviews,
 }
 
 pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
@@ -112,6 +114,7 @@ pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
         members,
         constraints,
         lists,
+        reviews: reviews(store).await,
     }
 }
 
@@ -142,6 +145,7 @@ impl Snapshot {
         let all: u64 = standing.iter().map(|(_, cluster)| cluster.size).sum();
         assert_eq!(all, self.totals.images);
         assert_eq!(self.constraints.len() as u64, self.totals.constraints);
+        self.reviews.check(&self.totals);
         for (id, cluster) in &standing {
             assert_eq!(self.home(&cluster.head(id).id), **id, "a head is a member");
             let mut size = 0;
@@ -180,7 +184,7 @@ impl Snapshot {
             .filter(|id| self.home(id) == home)
             .collect();
         let mate = mates[random.below(mates.len() as u64) as usize].clone();
-        match random.below(8) {
+        match random.below(11) {
             0 | 1 => Command::Split {
                 cluster: home,
                 members: mates.into_iter().filter(|_| random.below(3) == 0).collect(),
@@ -196,6 +200,25 @@ impl Snapshot {
             },
             4 => Command::NeverTogether { a, b: mate },
             5 => Command::AlwaysTogether { a, b },
+            6..=8 => {
+                let (a, b) = match self.reviews.pairs.is_empty() {
+                    true => (a, mate),
+                    false => self.reviews.pairs
+                        [random.below(self.reviews.pairs.len() as u64) as usize]
+                        .clone(),
+                };
+                let verdicts = [
+                    ReviewVerdict::Same,
+                    ReviewVerdict::Different,
+                    ReviewVerdict::Skip,
+                ];
+                Command::Label {
+                    a,
+                    b,
+                    verdict: verdicts[random.below(3) as usize],
+                    correct: random.below(2) == 0,
+                }
+            }
             _ => Command::Undo {
                 correction: random.below(self.totals.corrections + 1),
             },

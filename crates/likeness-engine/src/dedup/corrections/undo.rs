@@ -80,6 +80,10 @@ impl Applying<'_> {
             self.move_back(&effect.moved, sequence).await?;
         }
         self.unbind(&effect.bound);
+        if let Some(labelled) = &effect.labelled {
+            self.unlabel(labelled).await?;
+        }
+        self.unsettle(&effect).await?;
         record.effect = effect;
         record.undone_by = Some(self.sequence);
         let key = sequence_key(sequence);
@@ -204,7 +208,7 @@ impl Applying<'_> {
     }
 }
 
-fn superseded(what: String) -> Refused {
+pub(super) fn superseded(what: String) -> Refused {
     Refused::because(
         "superseded",
         format!("{what}, so this can no longer be undone as it was made"),
