@@ -71,7 +71,7 @@ impl Halves {
     }
 
     /// Returns the plane that is smaller by about `factor`.
-    fn smaller_by(&self, factor: f32) -> &Plane {
+    pub(super) fn smaller_by(&self, factor: f32) -> &Plane {
         let halvings = factor.max(1.0).log2().round() as usize;
         &self.0[halvings.min(self.0.len() - 1)]
     }
@@ -152,7 +152,7 @@ pub(super) fn compare(
 }
 
 /// Returns the brightness at a point, bilinear; beyond the outermost centres it stays the same.
-fn sample(plane: &Plane, x: f32, y: f32) -> f32 {
+pub(super) fn sample(plane: &Plane, x: f32, y: f32) -> f32 {
     let x = (x - 0.5).clamp(0.0, (plane.width - 1) as f32);
     let y = (y - 0.5).clamp(0.0, (plane.height - 1) as f32);
     let (left, top) = (x as usize, y as usize);

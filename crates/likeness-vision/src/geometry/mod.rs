@@ -20,6 +20,7 @@ mod agreement;
 mod alignment;
 mod corners;
 mod descriptor;
+mod difference;
 mod features;
 mod matching;
 mod pyramid;
@@ -27,6 +28,7 @@ mod pyramid;
 mod tests;
 
 pub use alignment::Affine;
+pub use difference::{CloseLook, CloseUp};
 pub use features::{DecodeFeaturesError, LocalFeatures, MAX_ENCODED_LEN, MAX_KEYPOINTS};
 
 use agreement::Halves;

@@ -275,3 +275,39 @@ proptest! {
         prop_assert!(found.evidence().is_finite());
     }
 }
+
+/// A card with lines of dark words, which differ by `seed`, in a frame that does not.
+fn card(seed: u64) -> crate::RgbImage {
+    use crate::edits::Negative;
+    Negative::Card.pixels(3, u32::try_from(seed).unwrap(), 1)
+}
+
+#[test]
+fn a_close_look_tells_a_copy_from_another_text_over_one_template() {
+    let (one, other) = (card(0), card(1));
+    let look = |image: &crate::RgbImage| CloseUp::of(image);
+    let copy = crate::edits::Edit::Jpeg20.pixels(&one, &[], 1);
+    let (of_copy, of_other) = (
+        look(&one).compare(&look(&copy)),
+        look(&one).compare(&look(&other)),
+    );
+    assert!(of_copy.differing < 0.1, "{of_copy:?}");
+    assert!(
+        of_other.differing > 2.0 * of_copy.differing + 0.05,
+        "{of_other:?}"
+    );
+    assert!(
+        of_copy.overlap > 0.99 && of_copy.n_blocks > 20,
+        "{of_copy:?}"
+    );
+    // The same bits every time.
+    assert_eq!(look(&one).compare(&look(&other)), of_other);
+}
+
+#[test]
+fn a_close_look_at_plain_pictures_compares_their_colours_only() {
+    let plain = |level: u8| crate::RgbImage::filled(300, 200, [level; 3]).unwrap();
+    let look = CloseUp::of(&plain(40)).compare(&CloseUp::of(&plain(90)));
+    assert_eq!((look.n_blocks, look.colour), (0, 50));
+    assert_eq!((look.differing, look.plain), (0.0, 1.0));
+}
