@@ -40,7 +40,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         api::push, api::orphans, api::orphan_journal, api::retry, api::drop_orphan,
         api::reviews, api::review, api::labels, api::scorers, api::add_scorer, api::compare_scorers,
         api::events,
-        api::overview, api::openapi_document, api::healthz, api::readyz, api::metrics,
+        api::overview, api::scorer, api::openapi_document, api::healthz, api::readyz, api::metrics,
     ),
     components(schemas(
         ErrorBody, api::ClusterPage, api::CorrectionPage, api::CorrectionReceipt, api::BankList,

@@ -8,10 +8,13 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use likeness_engine::cpu::CpuPool;
-use likeness_engine::dedup::Signer;
 use likeness_engine::dedup::compare::{Comparison, Descriptors, ViewsMode, compare};
-use likeness_engine::dedup::scorer::{PairFeatures, Scorer};
+use likeness_engine::dedup::scorer::{LookFeatures, PairFeatures, Scorer};
+use likeness_engine::dedup::view::MatchedPicture;
+use likeness_engine::dedup::{SIGNATURE_MIN_SIDE, Signer};
 use likeness_vision::edits::{Edit, EditList, WORKING_SIDE};
+use likeness_vision::geometry::CloseUp;
+use likeness_vision::regions::Rect;
 use likeness_vision::runtime::queue::ModelPool;
 use likeness_vision::{DecodeLimits, RgbImage, decode};
 
@@ -57,21 +60,51 @@ impl Variant {
 
 /// What is compared of a picture.
 #[derive(Debug, Clone)]
-pub(crate) struct Signed(pub(crate) Descriptors);
+pub(crate) struct Signed {
+    pub(crate) descriptors: Descriptors,
+    /// For close looks: the whole, then the views, in their order. Empty if none are wanted.
+    pub(crate) close_ups: Vec<Arc<CloseUp>>,
+}
 
 impl Signed {
     /// Returns what the scorer looks at if wholes are compared.
     pub(crate) fn features(&self, other: &Self) -> PairFeatures {
         let dot = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
-        let (a, b) = (&self.0.vector, &other.0.vector);
+        let (own, others) = (&self.descriptors, &other.descriptors);
+        let (a, b) = (&own.vector, &others.vector);
         // Rounding to bf16 has changed the lengths a little.
         let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
-        PairFeatures::of(cosine, &self.0.marks, &other.0.marks)
+        PairFeatures::of(cosine, &own.marks, &others.marks)
     }
 
-    /// Compares wholes and views, as the pipeline does.
+    /// Compares wholes and views, as the pipeline does, with a close look if it is in doubt.
     pub(crate) fn compare(&self, other: &Self, scorer: &Scorer) -> Comparison {
-        compare(scorer, &self.0, &other.0)
+        let mut compared = compare(scorer, &self.descriptors, &other.descriptors);
+        if scorer.is_grey(compared.score)
+            && let Some(look) = self.look(other, &compared)
+        {
+            compared.features.look = Some(look);
+            compared.score = scorer.score(&compared.features);
+        }
+        compared
+    }
+
+    /// Looks closely at what was compared; `None` if no close-ups were made.
+    pub(crate) fn look(&self, other: &Self, compared: &Comparison) -> Option<LookFeatures> {
+        let place = |picture: &Self, of: MatchedPicture| {
+            let view = compared.view.filter(|view| view.of == of)?;
+            let rect = (view.x, view.y, view.width, view.height);
+            picture.descriptors.views.iter().position(|view| {
+                (view.rect.x, view.rect.y, view.rect.width, view.rect.height) == rect
+            })
+        };
+        let of = |picture: &Self, of: MatchedPicture| {
+            let at = place(picture, of).map_or(0, |view| view + 1);
+            picture.close_ups.get(at).cloned()
+        };
+        let own = of(self, MatchedPicture::Image)?;
+        let others = of(other, MatchedPicture::Candidate)?;
+        Some(LookFeatures::from(&own.compare(&others)))
     }
 }
 
@@ -220,12 +253,34 @@ pub(crate) fn signer(models: &Arc<ModelPool>, limits: &DecodeLimits, views: View
 ///
 /// # Errors
 /// If it cannot be decoded, or the model fails.
-pub(crate) async fn sign(signer: &Signer, bytes: Bytes) -> anyhow::Result<Signed> {
-    let signature = signer.sign(bytes).await?;
+pub(crate) async fn sign(
+    signer: &Signer,
+    bytes: Bytes,
+    limits: &DecodeLimits,
+) -> anyhow::Result<Signed> {
+    let signature = signer.sign(bytes.clone()).await?;
     // All that the signer has made: it was told which.
-    Ok(Signed(
-        signature.descriptors(ViewsMode::RegionsAndInverted)?,
-    ))
+    let descriptors = signature.descriptors(ViewsMode::RegionsAndInverted)?;
+    let rects: Vec<Rect> = descriptors.views.iter().map(|view| view.rect).collect();
+    let limits = limits.clone();
+    let close_ups = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let decoded = decode(&bytes, &limits, Some(SIGNATURE_MIN_SIDE))?;
+        let full = (decoded.info.width, decoded.info.height);
+        let shown = (decoded.image.width(), decoded.image.height());
+        let cuts = rects.iter().filter_map(|rect| {
+            let rect = rect.resized(full, shown);
+            decoded.image.crop(rect.x, rect.y, rect.width, rect.height)
+        });
+        let views = cuts.map(|cut| Arc::new(CloseUp::of(&cut)));
+        Ok([Arc::new(CloseUp::of(&decoded.image))]
+            .into_iter()
+            .chain(views)
+            .collect())
+    });
+    Ok(Signed {
+        close_ups: close_ups.await??,
+        descriptors,
+    })
 }
 
 /// Makes and signs `variants`; the answer is in their order.
@@ -243,10 +298,11 @@ pub(crate) async fn sign_all(
     let signed = stream::iter(variants.iter().copied())
         .map(|variant| {
             let corpus = Arc::clone(corpus);
+            let limits = corpus.limits.clone();
             let progress = &progress;
             async move {
                 let made = tokio::task::spawn_blocking(move || corpus.bytes(variant, seed));
-                let signed = sign(signer, made.await??).await?;
+                let signed = sign(signer, made.await??, &limits).await?;
                 progress.advance(1);
                 anyhow::Ok(signed)
             }

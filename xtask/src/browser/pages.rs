@@ -28,6 +28,7 @@ pub(super) const FILLED: &[Step] = &[
         overview,
     ),
     ("the overview is live", live_overview),
+    ("the scorer says what it reads", scorer),
     ("clusters are galleries, biggest first", clusters),
     ("clusters can be walked by keyboard", keyboard_gallery),
     ("a cluster shows its members and their scores", cluster),
@@ -161,6 +162,18 @@ fn live_overview(visit: &mut Visit) -> anyhow::Result<()> {
     visit.wait("window.stays === true")?;
     visit.browser.click("#live")?;
     visit.wait("document.querySelector('#live').dataset.state === 'paused'")
+}
+
+fn scorer(visit: &mut Visit) -> anyhow::Result<()> {
+    visit.open("/")?;
+    visit.browser.click(".facts a[href=\"/scorer\"]")?;
+    let scorer = visit.server.client(LIMIT).get_json("/v1/scorer")?;
+    let id = scorer["id"].as_str().context("the scorer has no id")?;
+    visit.wait(&format!(
+        "document.querySelector('h1').textContent.includes('{id}')"
+    ))?;
+    visit.wait("document.querySelector('table').innerText.includes('pdq_distance')")?;
+    visit.screenshot("scorer")
 }
 
 fn clusters(visit: &mut Visit) -> anyhow::Result<()> {

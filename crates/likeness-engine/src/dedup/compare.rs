@@ -151,7 +151,13 @@ pub struct Comparison {
 /// depend on which comes first. The wholes are preferred, then the first picture's views, in their order.
 pub fn compare(scorer: &Scorer, image: &Descriptors, other: &Descriptors) -> Comparison {
     let wholes = cosine(&image.vector, &other.vector);
-    let features = PairFeatures::of(wholes, &image.marks, &other.marks);
+    let background = |first: &[f32], second: &[f32]| {
+        f32::midpoint(scorer.background(first), scorer.background(second))
+    };
+    let features = PairFeatures {
+        background: background(&image.vector, &other.vector),
+        ..PairFeatures::of(wholes, &image.marks, &other.marks)
+    };
     let mut best = Comparison {
         cosine: wholes,
         score: scorer.score(&features),
@@ -165,7 +171,11 @@ pub fn compare(scorer: &Scorer, image: &Descriptors, other: &Descriptors) -> Com
         for view in &viewed.views {
             let cosine = cosine(&view.vector, &whole.vector);
             let counted = cosine - margin(view.kind);
-            let features = PairFeatures::of(counted, &view.marks, &whole.marks);
+            let features = PairFeatures {
+                background: background(&view.vector, &whole.vector),
+                is_view: true,
+                ..PairFeatures::of(counted, &view.marks, &whole.marks)
+            };
             let score = scorer.score(&features);
             if score > best.score {
                 best = Comparison {

@@ -41,6 +41,9 @@ pub struct DedupConfig {
     pub views: ViewsMode,
     /// Embeddings from elsewhere that uploads are joined with.
     pub join: JoinConfig,
+    /// Heads that are looked at closely for an image, at most; 0: none, first scores stand. Part of a generation's
+    /// parameters.
+    pub max_looks: usize,
     /// Uploads stored and not decided; beyond it uploads are refused with `overloaded`.
     pub max_pending: u64,
     /// Bytes of uploads that are being received or stored; beyond it uploads are refused with
@@ -75,6 +78,7 @@ impl Default for DedupConfig {
             exact_below: 16_384,
             views: ViewsMode::Off,
             join: JoinConfig::default(),
+            max_looks: 16,
             max_pending: 20_000,
             max_bytes_in_flight: 256 << 20,
             threshold: None,

@@ -29,6 +29,7 @@ mod guard;
 mod health;
 mod join;
 mod live_index;
+mod looks;
 mod objects;
 mod pairs;
 mod query;
@@ -48,11 +49,13 @@ mod versions;
 mod waiters;
 
 pub mod compare;
+pub mod features;
 pub mod flatness;
 pub mod opening;
 pub mod partition;
 pub mod recluster;
 pub mod scorer;
+pub mod scorer_view;
 pub mod view;
 
 pub use backlog::Admission;

@@ -1,14 +1,17 @@
 //! Comparing an image with its candidates, and with the heads of their clusters.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use likeness_core::state::StateStore;
 use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult};
 
 use super::compare::{Descriptors, ViewsMode, compare};
 use super::live_index::{Recent, RecentViews};
+use super::looks::Looker;
 use super::records::{ClusterRecord, Head, NumberRecord, ScoredCandidate, Signature};
-use super::scorer::Scorer;
+use super::scorer::{PairFeatures, Scorer};
 use super::tables::{cluster_key, decode, number_key};
 use super::view::CandidateSource;
 
@@ -24,6 +27,8 @@ pub(super) struct Subject {
     pub signature: Signature,
     /// What it is compared by.
     pub descriptors: Descriptors,
+    /// Its bytes, if they are not stored.
+    pub bytes: Option<Bytes>,
 }
 
 impl Subject {
@@ -37,6 +42,7 @@ impl Subject {
             sha256,
             signature,
             descriptors,
+            bytes: None,
         })
     }
 }
@@ -48,6 +54,8 @@ pub(super) struct PairScorer {
     threshold: f32,
     floor: f32,
     views: ViewsMode,
+    /// Absent if no looks are taken: then first scores stand.
+    looker: Option<Arc<Looker>>,
 }
 
 impl PairScorer {
@@ -60,7 +68,19 @@ impl PairScorer {
             threshold,
             floor,
             views,
+            looker: None,
         }
+    }
+
+    /// Returns the same pair scorer, taking close looks at pairs in doubt.
+    pub(super) fn with_looker(self, looker: Looker) -> Self {
+        let looker = Some(Arc::new(looker));
+        Self { looker, ..self }
+    }
+
+    /// Most looks for an image; 0 if none are taken.
+    pub(super) fn max_looks(&self) -> usize {
+        self.looker.as_ref().map_or(0, |looker| looker.max_looks())
     }
 
     /// Score that a pair needs.
@@ -111,6 +131,8 @@ impl PairScorer {
             exact_copy,
             score,
             view: compared.view,
+            first_score: None,
+            look: None,
         })
     }
 
@@ -144,7 +166,79 @@ impl PairScorer {
         self.add(subject, &heads, &mut done, known, &mut scored)
             .await?;
         sort_best_first(&mut scored);
+        self.look_closely(subject, &mut scored, known).await?;
         Ok(scored)
+    }
+
+    /// Looks closely at heads whose first scores are in doubt, best first, and sorts anew. A function of the image
+    /// and of what is in `scored`, not of the looks that were taken before: those are only not taken again.
+    ///
+    /// Only heads, since nothing else decides. None if a twin or a head that is beyond doubt decides anyway.
+    async fn look_closely(
+        &self,
+        subject: &Subject,
+        scored: &mut [ScoredCandidate],
+        known: &Known<'_>,
+    ) -> StoreResult<()> {
+        let mut taken = HashMap::new();
+        for candidate in scored.iter_mut() {
+            if let (Some(first_score), Some(look)) =
+                (candidate.first_score.take(), candidate.look.take())
+            {
+                candidate.score = first_score;
+                taken.insert(candidate.number, look);
+            }
+        }
+        if !taken.is_empty() {
+            sort_best_first(scored);
+        }
+        let Some(looker) = &self.looker else {
+            return Ok(());
+        };
+        if scored.iter().any(|candidate| candidate.exact_copy) {
+            return Ok(());
+        }
+        let is_settled = |candidate: &ScoredCandidate| {
+            candidate.score >= self.threshold && !self.scorer.is_grey(candidate.score)
+        };
+        let doubtful: Vec<usize> = scored
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.id == candidate.head)
+            .take_while(|(_, head)| !is_settled(head))
+            .filter(|(_, head)| self.scorer.is_grey(head.score))
+            .map(|(place, _)| place)
+            .take(looker.max_looks())
+            .collect();
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<_> = doubtful.iter().map(|&place| scored[place].number).collect();
+        let records = known.records(&numbers).await?;
+        for (place, record) in doubtful.into_iter().zip(&records) {
+            let head = &mut scored[place];
+            let look = match taken.remove(&head.number) {
+                Some(look) => Some(look),
+                None => {
+                    let own = (subject.sha256, subject.bytes.as_ref());
+                    looker.look(own, record.sha256, head.view.as_ref()).await?
+                }
+            };
+            if look.is_none() {
+                continue;
+            }
+            let other = record.descriptors(self.views)?;
+            let compared = compare(&self.scorer, &subject.descriptors, &other);
+            let features = PairFeatures {
+                look,
+                ..compared.features
+            };
+            head.first_score = Some(head.score);
+            head.score = self.scorer.score(&features);
+            head.look = look;
+        }
+        sort_best_first(scored);
+        Ok(())
     }
 
     async fn add(

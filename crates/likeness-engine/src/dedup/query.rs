@@ -241,7 +241,8 @@ impl Dedup {
         self.check_askable()?;
         let started = Instant::now();
         let sha256 = digest(&bytes);
-        let signature = self.signer.sign(bytes).await.map_err(|error| match error {
+        let signing = self.signer.sign(bytes.clone());
+        let signature = signing.await.map_err(|error| match error {
             SignatureError::Decode(error) => EngineError::Image(error),
             SignatureError::Model(error) => EngineError::Model(error),
             SignatureError::Panicked(panic) => {
@@ -251,7 +252,10 @@ impl Dedup {
             }
         })?;
         let view = signature.view(&self.model);
-        let subject = Subject::new(sha256, signature, self.scorer.views())?;
+        let subject = Subject {
+            bytes: Some(bytes),
+            ..Subject::new(sha256, signature, self.scorer.views())?
+        };
         let image = subject.descriptors.clone();
         let (index, floor) = (Arc::clone(&self.index), self.scorer.floor());
         let (max, keep) = (self.config.max_candidates, limit.max(EXPLAINED));
@@ -474,6 +478,7 @@ fn candidate_views(scored: &[ScoredCandidate]) -> Vec<CandidateView> {
             exact_copy: candidate.exact_copy,
             score: candidate.score,
             view: candidate.view,
+            look: candidate.look,
         })
         .collect()
 }

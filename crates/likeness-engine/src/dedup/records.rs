@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::banks::BankMatchView;
 use super::flood::{Guard, Watch};
-use super::scorer::Marks;
+use super::scorer::{LookFeatures, Marks};
 pub(super) use super::totals::Totals;
 use super::view::{CandidateSource, Decision, MatchedView, Rejection, SignatureView};
 
@@ -252,6 +252,12 @@ pub(super) struct ScoredCandidate {
     /// The view that was compared, if it was not the wholes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<MatchedView>,
+    /// Score before the look, if one was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_score: Option<f32>,
+    /// What a close look found, if one was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<LookFeatures>,
 }
 
 /// What the index and the scorer need to know of a decided image.

@@ -94,6 +94,8 @@ mod tests {
             exact_copy: false,
             score,
             view: None,
+            first_score: None,
+            look: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! From what two pictures have in common to a score, 0 to 1: how likely they are near-duplicates.
 //!
-//! A logistic regression over three terms, calibrated by Platt's method, in a JSON file that says what it
-//! was made from:
+//! A scorer is a JSON file that says what it was made from. There are two forms: two stages of boosted trees over
+//! named features ([`CascadeSpec`], `"form": "cascade/1"`; `docs/adr/016-a-scorer-of-two-stages.md`), and, without
+//! a form, a logistic regression over three terms, calibrated by Platt's method ([`ScorerSpec`]):
 //!
 //! ```text
 //! cosine     c, of the embeddings                                               -1 ..= 1
@@ -27,20 +28,36 @@
 //! pairs that reach the scorer, not among all pairs of pictures.
 
 use likeness_vision::PdqHash;
+use likeness_vision::geometry::CloseLook;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+mod boost;
+mod cascade;
+mod cascade_fit;
+#[cfg(test)]
+mod cascade_tests;
 mod fit;
+mod forest;
 mod logistic;
 mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use cascade::{
+    CalibrationBin, CascadeSpec, CurvePoint, Grey, Importance, KindFigures, Manifest, Stage,
+};
+pub use cascade_fit::{
+    CascadeOptions, FittedStage, Sample, SampleKind, finish, fit_first, fit_second,
+};
 pub use fit::{FitError, FitOptions, FitReport, LabelledPair, PictureKind, fit};
 pub use spec::{Calibration, FeatureSpec, HeldOut, ScorerSpec, Shape, TrainedOn};
 
+use cascade::Cascade;
 use spec::SpecProblem;
 
-/// What is compared of two pictures.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What is compared of two pictures; `dedup::features` gives the names.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PairFeatures {
     /// Cosine of the embeddings.
     pub cosine: f32,
@@ -50,6 +67,54 @@ pub struct PairFeatures {
     pub pdq_quality_min: u8,
     /// The lower of the two flatnesses, 0 to 100.
     pub flat_min: u8,
+    /// Mean of both pictures' similarities to the background set of the scorer; 0 if it has none.
+    pub background: f32,
+    /// Whether a view of one was compared with the other.
+    pub is_view: bool,
+    /// What a close look found, if one was taken.
+    pub look: Option<LookFeatures>,
+}
+
+/// What a close look at two pictures found, see [`likeness_vision::geometry::CloseLook`].
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct LookFeatures {
+    /// Share of the common structure that differs, 0 to 1.
+    pub differing: f32,
+    /// Mean correlation of blocks, -1 to 1.
+    pub block_correlation: f32,
+    /// Blocks with structure.
+    pub blocks: f32,
+    /// Share of blocks without, 0 to 1.
+    pub plain: f32,
+    /// Share of the picture of which more is shown that both show, 0 to 1.
+    pub overlap: f32,
+    /// Greatest difference of the channels' means, 0 to 255.
+    pub colour_difference: f32,
+    /// Keypoints that one map lays on each other.
+    pub inliers: f32,
+    /// Share of the expected keypoints that are there, 0 to 1.
+    pub met: f32,
+    /// Correlation of small blocks under the keypoints' map, -1 to 1.
+    pub plane_agreement: f32,
+    /// What the keypoints' map is worth.
+    pub evidence: f32,
+}
+
+impl From<&CloseLook> for LookFeatures {
+    fn from(look: &CloseLook) -> Self {
+        Self {
+            differing: look.differing,
+            block_correlation: look.correlation,
+            blocks: look.n_blocks as f32,
+            plain: look.plain,
+            overlap: look.overlap,
+            colour_difference: f32::from(look.colour),
+            inliers: look.geometric.inliers as f32,
+            met: look.geometric.met,
+            plane_agreement: look.geometric.agreement,
+            evidence: look.geometric.evidence(),
+        }
+    }
 }
 
 /// What a picture is compared by, besides its embedding.
@@ -73,16 +138,31 @@ impl PairFeatures {
                 .expect("256 bits differ in at most 256 places"),
             pdq_quality_min: first.pdq_quality.min(second.pdq_quality),
             flat_min: first.flatness.min(second.flatness),
+            ..Self::default()
         }
     }
 }
+
+/// The file of [`Scorer::builtin`].
+const BUILTIN: &str = include_str!("scorer_v3.json");
+/// The file of [`Scorer::regression`].
+const REGRESSION: &str = include_str!("scorer_v3.json");
 
 /// How many terms the regression has.
 pub(crate) const N_TERMS: usize = 3;
 
 /// A calibrated model of pairs, see the [module](self).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Scorer {
+pub struct Scorer(Model);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Model {
+    Logistic(Box<Logistic>),
+    Cascade(Box<Cascade>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Logistic {
     spec: ScorerSpec,
     /// Weights of the terms and bias, calibration included.
     slopes: [f64; N_TERMS],
@@ -109,7 +189,13 @@ impl From<SpecProblem> for ScorerError {
 impl Scorer {
     /// Returns the scorer that comes with this version.
     pub fn builtin() -> Self {
-        Self::from_json(include_str!("scorer_v3.json")).expect("the file is checked by a test")
+        Self::from_json(BUILTIN).expect("the file is checked by a test")
+    }
+
+    /// Returns the regression that was built in before: it says which of several comparisons is the best while
+    /// there is no other scorer.
+    pub fn regression() -> Self {
+        Self::from_json(REGRESSION).expect("the file is checked by a test")
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
@@ -117,45 +203,96 @@ impl Scorer {
     /// # Errors
     /// If it is not a scorer, or one that breaks an invariant of the [module](self).
     pub fn from_json(json: &str) -> Result<Self, ScorerError> {
-        Ok(Self::from_spec(serde_json::from_str(json)?)?)
+        /// Tells the forms apart.
+        #[derive(Deserialize)]
+        struct Form {
+            form: Option<String>,
+        }
+        let Form { form } = serde_json::from_str(json)?;
+        match form {
+            None => Ok(Self::from_spec(serde_json::from_str(json)?)?),
+            Some(_) => Self::from_cascade(serde_json::from_str(json)?),
+        }
     }
 
     /// Returns the scorer as JSON with a line feed at its end.
     pub fn to_json(&self) -> String {
-        let json = serde_json::to_string_pretty(&self.spec);
+        let json = match &self.0 {
+            Model::Logistic(logistic) => serde_json::to_string_pretty(&logistic.spec),
+            // Some thousand numbers: a line each would be read by nobody.
+            Model::Cascade(cascade) => serde_json::to_string(&cascade.spec),
+        };
         json.expect("a map of strings and finite numbers") + "\n"
     }
 
     pub(crate) fn from_spec(spec: ScorerSpec) -> Result<Self, SpecProblem> {
         spec.check()?;
         let slope = spec.calibration.slope;
-        Ok(Self {
+        Ok(Self(Model::Logistic(Box::new(Logistic {
             slopes: spec.weights().map(|weight| weight * slope),
             bias: spec.bias * slope + spec.calibration.intercept,
             spec,
-        })
+        }))))
+    }
+
+    pub(crate) fn from_cascade(spec: CascadeSpec) -> Result<Self, ScorerError> {
+        let cascade = Cascade::new(spec).map_err(ScorerError::Invalid)?;
+        Ok(Self(Model::Cascade(Box::new(cascade))))
     }
 
     /// Returns the score, 0 to 1. Two pairs with equal features have equal scores on every machine of one
     /// architecture; the last bit of the exponential is the platform's.
     pub fn score(&self, features: &PairFeatures) -> f32 {
-        self.score_terms(&terms(&self.spec.shape, features))
+        match &self.0 {
+            Model::Logistic(logistic) => logistic.score(features),
+            Model::Cascade(cascade) => cascade.score(features),
+        }
     }
 
     /// Returns the least score of near-duplicates.
     pub fn threshold(&self) -> f32 {
-        self.spec.threshold
+        match &self.0 {
+            Model::Logistic(logistic) => logistic.spec.threshold,
+            Model::Cascade(cascade) => cascade.spec.threshold,
+        }
     }
 
-    /// Returns the score of two pictures that are not flat: no pair of this cosine scores higher, so most
-    /// pairs need no more than it.
+    /// Tells whether a close look can change the score of a pair that scores this without one.
+    pub fn is_grey(&self, score: f32) -> bool {
+        match &self.0 {
+            Model::Logistic(_) => false,
+            Model::Cascade(cascade) => cascade.is_grey(score),
+        }
+    }
+
+    /// Tells whether it can make use of close looks.
+    pub fn can_look(&self) -> bool {
+        self.cascade().is_some_and(|spec| spec.second.is_some())
+    }
+
+    /// Returns the similarity of an embedding of unit length to the background set, 0 if there is none.
+    pub fn background(&self, embedding: &[f32]) -> f32 {
+        match &self.0 {
+            Model::Cascade(cascade) if cascade.spec.background.len() == embedding.len() => {
+                let pairs = embedding.iter().zip(&cascade.spec.background);
+                pairs.map(|(a, b)| a * b).sum()
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Returns a score that no pair of this cosine exceeds: most pairs need no more than it.
     pub fn max_score_for_cosine(&self, cosine: f32) -> f32 {
-        self.score(&PairFeatures {
-            cosine,
-            pdq_distance: 256,
-            pdq_quality_min: 0,
-            flat_min: 0,
-        })
+        match &self.0 {
+            // Two pictures that are not flat.
+            Model::Logistic(logistic) => logistic.score(&PairFeatures {
+                cosine,
+                pdq_distance: 256,
+                ..PairFeatures::default()
+            }),
+            // A look may find anything.
+            Model::Cascade(cascade) => f32::from(u8::from(cosine >= cascade.spec.min_cosine)),
+        }
     }
 
     /// Returns the cosine under which no pair can score `threshold`, to 1e-6: -1 if any pair can, 1 if none.
@@ -175,15 +312,41 @@ impl Scorer {
 
     /// Name and version, as decisions and answers give them.
     pub fn id(&self) -> String {
-        format!("{}/{}", self.spec.name, self.spec.version)
+        let (name, version) = match &self.0 {
+            Model::Logistic(logistic) => (&logistic.spec.name, logistic.spec.version),
+            Model::Cascade(cascade) => (&cascade.spec.name, cascade.spec.version),
+        };
+        format!("{name}/{version}")
     }
 
-    /// What the file says: coefficients, units, and what they were fitted on.
-    pub fn spec(&self) -> &ScorerSpec {
-        &self.spec
+    /// Returns the names of the features that it reads, see `dedup::features`.
+    pub fn reads(&self) -> Vec<&str> {
+        match &self.0 {
+            Model::Logistic(_) => vec!["cosine", "flat", "pdq_distance", "pdq_quality"],
+            Model::Cascade(cascade) => cascade.reads(),
+        }
     }
 
-    fn score_terms(&self, terms: &[f64; N_TERMS]) -> f32 {
+    /// What the file says, if it is a regression: coefficients, units, and what they were fitted on.
+    pub fn spec(&self) -> Option<&ScorerSpec> {
+        match &self.0 {
+            Model::Logistic(logistic) => Some(&logistic.spec),
+            Model::Cascade(_) => None,
+        }
+    }
+
+    /// What the file says, if it is of two stages of trees.
+    pub fn cascade(&self) -> Option<&CascadeSpec> {
+        match &self.0 {
+            Model::Logistic(_) => None,
+            Model::Cascade(cascade) => Some(&cascade.spec),
+        }
+    }
+}
+
+impl Logistic {
+    fn score(&self, features: &PairFeatures) -> f32 {
+        let terms = terms(&self.spec.shape, features);
         // In f64 and one order, so that a greater term cannot lower the rounded sum.
         let logit = terms
             .iter()

@@ -25,6 +25,7 @@ use super::config::DedupConfig;
 use super::health::Health;
 use super::join::Sweeper;
 use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
+use super::looks::Looker;
 use super::pairs::PairScorer;
 use super::reviews::GreyZone;
 use super::score_stage::ScoreStage;
@@ -123,7 +124,16 @@ impl Dedup {
             None => (spec.digest.clone(), own_model.clone(), spec.dim),
         };
         check_model(ports.catalog.as_ref(), &digest).await?;
-        let scorer = Arc::new(PairScorer::new(scorer, config.threshold, config.views));
+        let cpu = CpuPool::new(config.cpu_threads);
+        let mut scorer = PairScorer::new(scorer, config.threshold, config.views);
+        if config.max_looks > 0 && scorer.scorer().can_look() {
+            let objects = Arc::clone(&ports.objects);
+            // Threads of their own: a decision does not wait for the decoding of later images.
+            let threads = CpuPool::new(config.cpu_threads);
+            let limits = config.limits.clone();
+            scorer = scorer.with_looker(Looker::new(objects, threads, limits, config.max_looks));
+        }
+        let scorer = Arc::new(scorer);
         let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
 
         let num_images = totals(ports.state.as_ref()).await?.images;
@@ -140,7 +150,6 @@ impl Dedup {
             "index loaded"
         );
 
-        let cpu = CpuPool::new(config.cpu_threads);
         let signer = Signer::new(cpu.clone(), embedder, config.limits.clone())
             .with_views(config.views.config());
         let joins = Arc::new(Sweeper::new(
@@ -379,6 +388,10 @@ async fn ensure_generation(
                 "crop": CROP_MARGIN,
             },
         });
+    }
+    // Likewise without looks.
+    if scorer.max_looks() > 0 {
+        parameters["max_looks"] = serde_json::json!(scorer.max_looks());
     }
     let digest = sha2::Sha256::digest(parameters.to_string());
     let fingerprint = likeness_core::Sha256(digest.into()).to_string();

@@ -7,6 +7,8 @@ use utoipa::ToSchema;
 
 use super::BankMatchView;
 
+use super::scorer::LookFeatures;
+
 /// Answer to an upload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UploadReceipt {
@@ -242,6 +244,9 @@ pub struct CandidateView {
     /// The view that was compared with the other picture's whole; absent if the wholes were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<MatchedView>,
+    /// What a close look at the pixels of both found; absent if none was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<LookFeatures>,
 }
 
 /// Why an image was decided as it was. Made when it was decided, from what was used to decide.

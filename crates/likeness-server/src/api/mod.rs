@@ -39,6 +39,7 @@ pub(crate) use images::{
 pub(crate) use matching::__path_match_picture;
 pub(crate) use operations::{
     __path_healthz, __path_metrics, __path_openapi_document, __path_overview, __path_readyz,
+    __path_scorer,
 };
 pub(crate) use orphans::{__path_drop_orphan, __path_orphan_journal, __path_orphans, __path_retry};
 pub(crate) use orphans::{OrphanJournal, OrphanPage};
@@ -144,6 +145,7 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/v1/scorers/compare", self::get(scorers::compare_scorers)),
         get("/v1/events", self::get(events::events)),
         get("/v1/overview", self::get(operations::overview)),
+        get("/v1/scorer", self::get(operations::scorer)),
         get("/openapi.json", self::get(operations::openapi_document)),
         get("/healthz", self::get(operations::healthz)),
         get("/readyz", self::get(operations::readyz)),

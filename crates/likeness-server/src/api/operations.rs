@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use likeness_engine::dedup::scorer_view::ScorerView;
 use likeness_engine::dedup::view::Overview;
 use utoipa::openapi::OpenApi;
 
@@ -26,6 +27,22 @@ pub(crate) async fn overview(
     StrictQuery(NoQuery {}): StrictQuery<NoQuery>,
 ) -> Result<Json<Overview>, ApiError> {
     Ok(Json(app.dedup.overview().await?))
+}
+
+/// Returns the scorer that decides: its threshold, what it reads, and how well it did.
+#[utoipa::path(
+    get, path = "/v1/scorer", tag = "operations",
+    responses(
+        (status = 200, description = "Threshold, features, curves", body = ScorerView),
+        (status = 400, description = "`invalid_query`", body = ErrorBody),
+        (status = 401, description = "`unauthorized`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn scorer(
+    State(app): State<Arc<App>>,
+    StrictQuery(NoQuery {}): StrictQuery<NoQuery>,
+) -> Json<ScorerView> {
+    Json(app.dedup.scorer_view())
 }
 
 /// Returns this document.

@@ -15,6 +15,7 @@ mod orphans;
 mod overview;
 mod parts;
 mod review;
+mod scorer;
 mod scorers;
 mod upload;
 
@@ -48,6 +49,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/review", get(review::page))
         .route("/scorers/compare", get(scorers::page))
         .route("/images/{id}", get(image::page))
+        .route("/scorer", get(scorer::page))
         .route("/upload", get(upload::page))
         .route("/go", get(go))
         .route("/login", get(login::page).post(login::log_in))

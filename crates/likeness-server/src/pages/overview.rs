@@ -81,7 +81,7 @@ fn dashboard(overview: &Overview, latest: &[DecisionEvent]) -> Markup {
                     h2 #setup-title { "Deciding with" }
                     dl.facts {
                         div { dt { "Model" } dd { (given(&overview.model)) } }
-                        div { dt { "Scorer" } dd { (given(&overview.scorer)) } }
+                        div { dt { "Scorer" } dd { a href="/scorer" { (given(&overview.scorer)) } } }
                         div { dt { "Threshold" } dd { (score(overview.threshold)) } }
                         div { dt { "Generation" } dd { (overview.generation) } }
                         div { dt { "Running since" } dd { (moment(overview.started_ms)) } }

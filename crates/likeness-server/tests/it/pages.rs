@@ -364,3 +364,20 @@ async fn banks_and_floods_have_pages_empty_and_filled() {
         &["put under quarantine", "negative bank"],
     );
 }
+
+#[tokio::test]
+async fn the_scorer_says_what_it_reads_and_where_its_threshold_lies() {
+    let server = Server::start().await;
+    let scorer = server.get("/v1/scorer").await.json();
+    let id = scorer["id"].as_str().unwrap();
+    check_page(
+        &server.get("/scorer").await,
+        200,
+        &[id, "pdq_distance", "keeps no curve"],
+    );
+    assert_eq!(scorer["threshold"], scorer["own_threshold"]);
+    assert_eq!(scorer["reads"][0]["name"], "cosine");
+    // The regression cannot make use of looks.
+    assert_eq!(scorer["max_looks"], 0);
+    check_page(&server.get("/").await, 200, &["No pictures yet"]);
+}

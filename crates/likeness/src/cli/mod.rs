@@ -11,6 +11,7 @@ mod demo;
 mod embeddings;
 mod eval;
 mod explain;
+mod features;
 mod flood;
 mod image;
 mod index;
@@ -179,6 +180,9 @@ enum Command {
     Scorer(scorer::ScorerCommand),
     /// Show what would change if another version of the scorer decided; nothing is changed
     CompareScorers(scorer::CompareArgs),
+    /// Show what scorers read of a pair of pictures
+    #[command(subcommand)]
+    Features(features::FeaturesCommand),
     /// Measure how fast it works on this machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -312,6 +316,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Train(command) => train::run(command, context).await,
         Command::Scorer(command) => scorer::run(command, context).await,
         Command::CompareScorers(args) => scorer::compare(args, context).await,
+        Command::Features(command) => features::run(command, &context),
         Command::Bench(command) => bench::run(command, context).await,
         Command::Index(command) => index::run(command, context).await,
         Command::Models(command) => models::run(command, context).await,

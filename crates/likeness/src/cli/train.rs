@@ -1,13 +1,17 @@
 //! `likeness train`: a scorer fitted to pictures of the user's.
 
+mod cascade;
+mod drawn;
+mod labels;
 mod pairs;
+mod report;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use likeness_engine::dedup::compare::ViewsMode;
 use likeness_engine::dedup::scorer::{FitOptions, FitReport, HeldOut, PictureKind, fit};
 use likeness_vision::DecodeLimits;
@@ -17,7 +21,7 @@ use serde::Serialize;
 use self::pairs::{Gallery, HardPair, Original, Picture, StrangerCounts};
 use super::Context;
 use super::eval::ListName;
-use crate::corpus::{self, Corpus};
+use crate::corpus::{self, Corpus, Variant};
 use crate::error::Refusal;
 use crate::families::Families;
 use crate::files::find_named;
@@ -34,7 +38,7 @@ pub(crate) enum TrainCommand {
 /// Arguments of `likeness train scorer`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Copies are made by a published list of edits. Half of the photos are held out for calibration, for the
+Copies are made by published lists of edits, hard negatives are drawn. Half of the photos are held out for calibration, for the
 threshold, and for the figures that are printed; equal seeds give equal files. A rate of strangers
 far below one over the number of pairs cannot be measured: then the threshold lies above all of them.
 
@@ -50,6 +54,7 @@ learn:
 Examples:
   likeness train scorer --photos ~/Pictures/2024 --out scorer.json
   likeness train scorer --photos ~/Pictures/2024 --families families.toml --hardest 30
+  likeness train scorer --photos a --stickers b --labels judged.ndjson --precision 0.9999 --min-recall 0.99
   likeness eval near-duplicates --photos ~/Pictures/2025 --scorer scorer.json
   LIKENESS__DEDUP__SCORER=scorer.json likeness serve --data-dir ./new")]
 pub(crate) struct ScorerArgs {
@@ -71,9 +76,30 @@ pub(crate) struct ScorerArgs {
     /// File to write
     #[arg(long, value_name = "FILE", default_value = "scorer.json")]
     out: PathBuf,
-    /// Which edits
-    #[arg(long, value_enum, default_value_t = ListName::Standard)]
-    list: ListName,
+    /// What to fit: two stages of boosted trees, or the regression of earlier versions
+    #[arg(long, value_enum, default_value_t = Form::Trees)]
+    form: Form,
+    /// Which edits; may be given several times [default: both lists for trees, else the standard one]
+    #[arg(long, value_enum, value_name = "LIST")]
+    list: Vec<ListName>,
+    /// Make every N-th copy only, others of each photo
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    copies_every: u64,
+    /// Families of each kind of drawn hard negatives to learn from: other texts over one template
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    drawn: u32,
+    /// Pairs that people have judged, NDJSON of {"a": FILE, "b": FILE, "same": BOOL}; more fields are ignored
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Share of copies wanted among what reaches the threshold, instead of rates of strangers
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["fpr", "sticker_fpr"])]
+    precision: Option<f64>,
+    /// Cosine below which a pair is not looked at by anything
+    #[arg(long, value_name = "COSINE", default_value_t = 0.2)]
+    min_cosine: f32,
+    /// End with an error if a smaller share of the held-out copies of photos is found
+    #[arg(long, value_name = "SHARE")]
+    min_recall: Option<f64>,
     /// Seed of the edits and of what is held out
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -90,8 +116,25 @@ pub(crate) struct ScorerArgs {
     #[arg(long, default_value = "pairs")]
     name: String,
     /// Version of the scorer
-    #[arg(long, default_value_t = FitOptions::default().version)]
+    #[arg(long, default_value_t = 4)]
     revision: u32,
+}
+
+/// What is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Trees,
+    Logistic,
+}
+
+impl ScorerArgs {
+    fn lists(&self) -> Vec<EditList> {
+        match (self.list.as_slice(), self.form) {
+            ([], Form::Trees) => EditList::ALL.to_vec(),
+            ([], Form::Logistic) => vec![EditList::Standard],
+            (lists, _) => lists.iter().map(|list| EditList::from(*list)).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -120,14 +163,17 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
         tokio::task::spawn_blocking(move || Sources::open(&args, &limits)).await??
     };
     let models = wire::load_models(&context).await?;
+    if args.form == Form::Trees {
+        return cascade::run(args, sources, &models, &limits, &context).await;
+    }
     let signer = corpus::signer(&models, &limits, ViewsMode::Off);
-    let list = EditList::from(args.list);
+    let lists = args.lists();
     let mut gallery = Gallery {
         originals: Vec::new(),
         pictures: Vec::new(),
     };
     for (kind, corpus) in sources.corpora() {
-        let mut variants = corpus.variants(list);
+        let mut variants = variants(corpus, &lists);
         if kind == PictureKind::Sticker {
             let every = usize::try_from(args.sticker_copies_every)?;
             variants.retain(|variant| variant.edit.is_none() || variant.photo % every == 0);
@@ -158,9 +204,9 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
         version: args.revision,
         date: moment(likeness_core::Timestamp::now().0)[..10].to_owned(),
         data: sources.describe(&args, &models.spec().model),
-        edits: list
-            .edits()
+        edits: lists
             .iter()
+            .flat_map(|list| list.edits())
             .map(|edit| edit.name().to_owned())
             .collect(),
         seed: args.seed,
@@ -177,7 +223,8 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
         let (scorer, report) = fit(&pairs, &options)?;
         std::fs::write(&args.out, scorer.to_json())
             .with_context(|| format!("cannot write `{}`", args.out.display()))?;
-        let trained_on = &scorer.spec().trained_on;
+        let spec = scorer.spec().context("a regression has coefficients")?;
+        let trained_on = &spec.trained_on;
         anyhow::Ok(Trained {
             file: args.out.display().to_string(),
             scorer: scorer.id(),
@@ -197,6 +244,21 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
     })
     .await??;
     context.output.show(&trained, describe)
+}
+
+/// Returns every photo, each followed by its copies by all of the lists.
+fn variants(corpus: &Corpus, lists: &[EditList]) -> Vec<Variant> {
+    let of_photo = |photo| {
+        let copies = lists
+            .iter()
+            .flat_map(|list| list.edits())
+            .map(move |&edit| Variant {
+                photo,
+                edit: Some(edit),
+            });
+        [Variant { photo, edit: None }].into_iter().chain(copies)
+    };
+    (0..corpus.len()).flat_map(of_photo).collect()
 }
 
 /// The pictures to fit on.
@@ -271,8 +333,9 @@ impl Sources {
                 self.families.len()
             );
         }
-        let list = EditList::from(args.list).name();
-        data + &format!("; copies by the {list} list; model {model}")
+        let lists: Vec<&str> = args.lists().iter().map(|list| list.name()).collect();
+        let lists = lists.join(" and the ");
+        data + &format!("; copies by the {lists} list; model {model}")
     }
 }
 

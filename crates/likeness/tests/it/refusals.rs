@@ -156,3 +156,16 @@ fn a_model_that_is_not_what_its_manifest_says_is_refused() {
         "no models; `likeness models pull` obtains them\n"
     );
 }
+
+#[test]
+fn a_feature_that_a_scorer_reads_is_not_retired() {
+    let error = check_refused(&["features", "retire", "cosine"], 4);
+    assert!(
+        error.contains("feature_in_use: `cosine` is read by pairs/"),
+        "{error}"
+    );
+    assert_snapshot!(
+        check_refused(&["features", "show", "colour"], 3),
+        @"error: there is no feature `colour`; `likeness features list` names them"
+    );
+}

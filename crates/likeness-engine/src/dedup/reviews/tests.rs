@@ -98,6 +98,8 @@ fn record(number: u64, head: u64, score: f32) -> ReviewRecord {
             exact_copy: false,
             score,
             view: None,
+            first_score: None,
+            look: None,
         },
         joined: score >= 0.5,
         threshold: 0.5,

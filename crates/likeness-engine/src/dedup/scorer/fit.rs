@@ -451,14 +451,14 @@ fn mean_bits(kinds: [&[f32]; 2], label: bool) -> f64 {
 }
 
 /// Rounds to ten significant digits: as exact as the data by far, and JSON gives them back to the last bit.
-fn round(value: f64) -> f64 {
+pub(super) fn round(value: f64) -> f64 {
     format!("{value:.9e}")
         .parse()
         .expect("a number, as it was written")
 }
 
 /// Returns a number in 0..1 that depends on seed and group alone.
-fn uniform(seed: u64, group: u64) -> f64 {
+pub(super) fn uniform(seed: u64, group: u64) -> f64 {
     // The finaliser of MurmurHash3 over both.
     let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ group;
     mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -1,6 +1,7 @@
 //! The scorer's JSON file. Its form is stable: a new term is a new `version`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::N_TERMS;
 
@@ -116,7 +117,7 @@ pub struct TrainedOn {
 }
 
 /// How well a scorer did on held-out pairs of one kind.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeldOut {
     /// Share of other pairs that may reach the threshold.

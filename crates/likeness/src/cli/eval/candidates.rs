@@ -157,7 +157,10 @@ impl Embedded {
         let signer = corpus::signer(&models, &limits, ViewsMode::Off);
         let embed = async |corpus: &Arc<Corpus>, variants: &[Variant]| -> anyhow::Result<Vec<_>> {
             let signed = corpus::sign_all(corpus, variants, args.seed, &signer).await?;
-            Ok(signed.into_iter().map(|signed| signed.0.vector).collect())
+            Ok(signed
+                .into_iter()
+                .map(|signed| signed.descriptors.vector)
+                .collect())
         };
         let all = photos.variants(EditList::from(args.list));
         note(format_args!(

@@ -199,7 +199,13 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
         Some(photos) => Some(embed(photos, args.seed, &signer).await?),
         None => None,
     };
-    let lab = Arc::new(Lab::new(Arc::new(corpus), scenes, signer, args.seed));
+    let lab = Arc::new(Lab::new(
+        Arc::new(corpus),
+        scenes,
+        signer,
+        limits.clone(),
+        args.seed,
+    ));
     if let Some(folder) = &args.write {
         return write(&lab, pictures, folder, &context).await;
     }
@@ -279,7 +285,9 @@ async fn embed(photos: Corpus, seed: u64, signer: &Signer) -> anyhow::Result<Vec
         .map(|photo| Variant { photo, edit: None })
         .collect();
     let signed = corpus::sign_all(&Arc::new(photos), &variants, seed, signer).await?;
-    let vectors = signed.into_iter().map(|signed| vec![signed.0.vector]);
+    let vectors = signed
+        .into_iter()
+        .map(|signed| vec![signed.descriptors.vector]);
     Ok(vectors.collect())
 }
 

@@ -142,12 +142,6 @@ impl Gallery {
         found
     }
 
-    fn as_they_are(&self) -> impl Iterator<Item = &Picture> {
-        self.pictures
-            .iter()
-            .filter(|picture| picture.edit.is_none())
-    }
-
     fn copies(&self) -> Vec<LabelledPair> {
         let mut pairs = Vec::new();
         let mut original = None;
@@ -162,14 +156,26 @@ impl Gallery {
         pairs
     }
 
-    fn visit_strangers<'a>(&'a self, mut visit: impl FnMut(&'a Picture, &'a Picture)) {
-        for first in self.as_they_are() {
-            for second in &self.pictures {
+    /// Visits each original with every picture of other originals that is of none of its families; two
+    /// originals once.
+    pub(super) fn visit_strangers<'a>(&'a self, mut visit: impl FnMut(&'a Picture, &'a Picture)) {
+        self.visit_stranger_numbers(|first, second| {
+            visit(&self.pictures[first], &self.pictures[second]);
+        });
+    }
+
+    /// As [`visit_strangers`](Self::visit_strangers), by the numbers of the pictures.
+    pub(super) fn visit_stranger_numbers(&self, mut visit: impl FnMut(usize, usize)) {
+        for (first_number, first) in self.pictures.iter().enumerate() {
+            if first.edit.is_some() {
+                continue;
+            }
+            for (second_number, second) in self.pictures.iter().enumerate() {
                 if second.edit.is_none() && second.original <= first.original {
                     continue;
                 }
                 if second.original != first.original && !self.are_family(first, second) {
-                    visit(first, second);
+                    visit(first_number, second_number);
                 }
             }
         }
@@ -191,7 +197,7 @@ impl Gallery {
         }
     }
 
-    fn kind_of(&self, first: &Picture, second: &Picture) -> PictureKind {
+    pub(super) fn kind_of(&self, first: &Picture, second: &Picture) -> PictureKind {
         match self.strangers(first, second) {
             Strangers::Photos | Strangers::PhotoAndSticker => PictureKind::Photo,
             Strangers::Stickers => PictureKind::Sticker,
@@ -208,7 +214,7 @@ impl Gallery {
     }
 
     /// Returns what is held out together: a family, or a picture of none.
-    fn group(&self, original: usize) -> u64 {
+    pub(super) fn group(&self, original: usize) -> u64 {
         let n_originals = self.originals.len();
         match self.originals[original].families.first() {
             Some(family) => (n_originals + family) as u64,
@@ -218,7 +224,7 @@ impl Gallery {
 }
 
 /// The finaliser of SplitMix64 over both: a number that depends on nothing else.
-fn mix(seed: u64, number: u64) -> u64 {
+pub(super) fn mix(seed: u64, number: u64) -> u64 {
     let mut word = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -235,8 +241,9 @@ mod tests {
 
     /// Pictures of the plane: an original of each direction, and a copy of the first.
     fn gallery(originals: &[(PictureKind, f32, &[usize])]) -> Gallery {
-        let signed = |degrees: f32| {
-            Signed(Descriptors {
+        let signed = |degrees: f32| Signed {
+            close_ups: Vec::new(),
+            descriptors: Descriptors {
                 vector: vec![degrees.to_radians().cos(), degrees.to_radians().sin()],
                 marks: Marks {
                     pdq: PdqHash([0; 32]),
@@ -244,7 +251,7 @@ mod tests {
                     flatness: 0,
                 },
                 views: Vec::new(),
-            })
+            },
         };
         let mut pictures = Vec::new();
         for (original, (_, degrees, _)) in originals.iter().enumerate() {

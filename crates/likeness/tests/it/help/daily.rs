@@ -35,6 +35,7 @@ fn help_of_likeness() {
       dedup        Find duplicates in a folder and write a report; nothing is stored
       eval         Measure how well it works on pictures of yours
       train        Fit a scorer to pictures of yours
+      features     Show what scorers read of a pair of pictures
       bench        Measure how fast it works on this machine
       index        Plan the index: terms, bytes and time for a number of images
       models       Obtain and check models

@@ -204,14 +204,44 @@ fn help_of_train_scorer() {
 
               [default: scorer.json]
 
+          --form <FORM>
+              What to fit: two stages of boosted trees, or the regression of earlier versions
+
+              [default: trees]
+              [possible values: trees, logistic]
+
           --list <LIST>
-              Which edits
+              Which edits; may be given several times [default: both lists for trees, else the standard
+              one]
 
               Possible values:
               - standard: What people do to pictures every day
               - extreme:  What still is recognisable to a person
 
-              [default: standard]
+          --copies-every <N>
+              Make every N-th copy only, others of each photo
+
+              [default: 1]
+
+          --drawn <N>
+              Families of each kind of drawn hard negatives to learn from: other texts over one template
+
+              [default: 16]
+
+          --labels <FILE>
+              Pairs that people have judged, NDJSON of {"a": FILE, "b": FILE, "same": BOOL}; more fields
+              are ignored
+
+          --precision <SHARE>
+              Share of copies wanted among what reaches the threshold, instead of rates of strangers
+
+          --min-cosine <COSINE>
+              Cosine below which a pair is not looked at by anything
+
+              [default: 0.2]
+
+          --min-recall <SHARE>
+              End with an error if a smaller share of the held-out copies of photos is found
 
           --seed <SEED>
               Seed of the edits and of what is held out
@@ -239,13 +269,13 @@ fn help_of_train_scorer() {
           --revision <REVISION>
               Version of the scorer
 
-              [default: 3]
+              [default: 4]
 
       -h, --help
               Print help (see a summary with '-h')
 
-    Copies are made by a published list of edits. Half of the photos are held out for calibration, for
-    the
+    Copies are made by published lists of edits, hard negatives are drawn. Half of the photos are held
+    out for calibration, for the
     threshold, and for the figures that are printed; equal seeds give equal files. A rate of strangers
     far below one over the number of pairs cannot be measured: then the threshold lies above all of
     them.
@@ -264,6 +294,8 @@ fn help_of_train_scorer() {
     Examples:
       likeness train scorer --photos ~/Pictures/2024 --out scorer.json
       likeness train scorer --photos ~/Pictures/2024 --families families.toml --hardest 30
+      likeness train scorer --photos a --stickers b --labels judged.ndjson --precision 0.9999
+      --min-recall 0.99
       likeness eval near-duplicates --photos ~/Pictures/2025 --scorer scorer.json
       LIKENESS__DEDUP__SCORER=scorer.json likeness serve --data-dir ./new
     "#);

@@ -1,4 +1,4 @@
-//! Models, samples, configuration.
+//! Models, samples, configuration, features.
 
 use insta::assert_snapshot;
 
@@ -212,5 +212,99 @@ fn help_of_completions() {
       likeness completions bash > ~/.local/share/bash-completion/completions/likeness
       likeness completions zsh > "${fpath[1]}/_likeness"
       likeness completions fish > ~/.config/fish/completions/likeness.fish
+    "#);
+}
+
+#[test]
+fn help_of_features() {
+    assert_snapshot!(help(&["features"]), @r#"
+    Show what scorers read of a pair of pictures
+
+    Usage: likeness features [OPTIONS] <COMMAND>
+
+    Commands:
+      list    List what scorers can read of a pair of pictures
+      show    Show a feature, and the scorers that read it
+      retire  Check that nothing reads a feature any more, before it is retired; refused if a scorer
+              does
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn help_of_features_list() {
+    assert_snapshot!(help(&["features", "list"]), @r#"
+    List what scorers can read of a pair of pictures
+
+    Usage: likeness features list [OPTIONS]
+
+    Options:
+          --scorer <FILE>
+              Further scorer to look for readers in, a file; may be given several times
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn help_of_features_show() {
+    assert_snapshot!(help(&["features", "show"]), @r#"
+    Show a feature, and the scorers that read it
+
+    Usage: likeness features show [OPTIONS] <FEATURE>
+
+    Arguments:
+      <FEATURE>
+              Name of the feature
+
+    Options:
+          --scorer <FILE>
+              Further scorer to look for readers in, a file; may be given several times
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Looks at the built-in scorer, the configured one, and the files given. A retired feature is left out
+    of new
+    scorers, and a file that names it is refused. It is retired by its entry in the registry
+    (`crates/likeness-engine/src/dedup/features.rs`), so with a new version of the program.
+
+    Examples:
+      likeness features show flat --scorer old.json
+      likeness features retire plane_agreement --scorer old.json
+    "#);
+}
+
+#[test]
+fn help_of_features_retire() {
+    assert_snapshot!(help(&["features", "retire"]), @r#"
+    Check that nothing reads a feature any more, before it is retired; refused if a scorer does
+
+    Usage: likeness features retire [OPTIONS] <FEATURE>
+
+    Arguments:
+      <FEATURE>
+              Name of the feature
+
+    Options:
+          --scorer <FILE>
+              Further scorer to look for readers in, a file; may be given several times
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Looks at the built-in scorer, the configured one, and the files given. A retired feature is left out
+    of new
+    scorers, and a file that names it is refused. It is retired by its entry in the registry
+    (`crates/likeness-engine/src/dedup/features.rs`), so with a new version of the program.
+
+    Examples:
+      likeness features show flat --scorer old.json
+      likeness features retire plane_agreement --scorer old.json
     "#);
 }

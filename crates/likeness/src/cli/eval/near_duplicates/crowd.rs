@@ -63,8 +63,8 @@ impl Crowd<'_> {
         let mut rows = Vec::new();
         let mut owners = Vec::new();
         for (member, (_, signed)) in members.iter().enumerate() {
-            let views = signed.0.views.iter().map(|view| &view.vector);
-            for vector in std::iter::once(&signed.0.vector).chain(views) {
+            let views = signed.descriptors.views.iter().map(|view| &view.vector);
+            for vector in std::iter::once(&signed.descriptors.vector).chain(views) {
                 rows.push(unit(vector));
                 owners.push(member);
             }
@@ -129,7 +129,7 @@ impl Crowd<'_> {
         let mut photos: BTreeMap<usize, Vec<Vec<f32>>> = BTreeMap::new();
         for (photo, signed) in held_out {
             let vectors = photos.entry(photo).or_default();
-            vectors.push(signed.0.vector.clone());
+            vectors.push(signed.descriptors.vector.clone());
         }
         let photos: Vec<_> = photos.into_values().collect();
         Ok((fit(&photos)?, compared))
@@ -207,15 +207,19 @@ impl Crowd<'_> {
 /// A picture of which nothing is known but its embedding: its hash says nothing, and it is not flat, so no
 /// other picture with this embedding scores higher.
 fn stranger(vector: Vec<f32>) -> Signed {
-    Signed(Descriptors {
-        vector,
-        marks: Marks {
-            pdq: PdqHash([0; 32]),
-            pdq_quality: 0,
-            flatness: 0,
+    Signed {
+        descriptors: Descriptors {
+            vector,
+            marks: Marks {
+                pdq: PdqHash([0; 32]),
+                pdq_quality: 0,
+                flatness: 0,
+            },
+            views: Vec::new(),
         },
-        views: Vec::new(),
-    })
+        // There are no pixels to look at: its first score stands.
+        close_ups: Vec::new(),
+    }
 }
 
 fn unit(vector: &[f32]) -> Vec<f32> {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use likeness_core::ImageId;
 use likeness_engine::dedup::{NewImage, Signer};
+use likeness_vision::DecodeLimits;
 use likeness_vision::edits::{EditList, Negative};
 use tokio::runtime::Handle;
 
@@ -102,6 +103,7 @@ pub(super) struct Lab {
     /// Photos of scenes.
     pub(super) scenes: Option<Corpus>,
     signer: Signer,
+    limits: DecodeLimits,
     runtime: Handle,
     seed: u64,
     signed: Mutex<HashMap<usize, Signed>>,
@@ -112,12 +114,14 @@ impl Lab {
         corpus: Arc<Corpus>,
         scenes: Option<Corpus>,
         signer: Signer,
+        limits: DecodeLimits,
         seed: u64,
     ) -> Self {
         Self {
             corpus,
             scenes,
             signer,
+            limits,
             runtime: Handle::current(),
             seed,
             signed: Mutex::default(),
@@ -203,7 +207,7 @@ impl Source for Lab {
     fn load(&self, (idx, picture): &Self::Item) -> Result<NewImage, Unusable> {
         let unusable = |error: anyhow::Error| Unusable::Unreadable(format!("{error:#}"));
         let bytes = self.bytes(picture).map_err(unusable)?;
-        let signing = corpus::sign(&self.signer, bytes.clone());
+        let signing = corpus::sign(&self.signer, bytes.clone(), &self.limits);
         // Called on a thread that may block.
         let signed = self.runtime.block_on(signing).map_err(unusable)?;
         let mut all = self.signed.lock().unwrap_or_else(PoisonError::into_inner);

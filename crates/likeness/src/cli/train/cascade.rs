@@ -1,0 +1,478 @@
+//! Fits a scorer of two stages: makes and signs all pictures, pairs them, fits the first stage, looks closely at
+//! the pairs that it is in doubt about, fits the second.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use likeness_engine::dedup::Signer;
+use likeness_engine::dedup::compare::{Comparison, ViewsMode};
+use likeness_engine::dedup::scorer::{
+    CascadeOptions, Grey, PairFeatures, Sample, SampleKind, Scorer, finish, fit_first, fit_second,
+};
+use likeness_engine::dedup::view::MatchedPicture;
+use likeness_vision::DecodeLimits;
+use likeness_vision::runtime::queue::ModelPool;
+
+use super::drawn::Drawn;
+use super::labels::Labels;
+use super::pairs::{Gallery, Original, Picture, mix};
+use super::report::{Trained, describe};
+use super::{PictureKind, ScorerArgs, Sources, variants};
+use crate::cli::Context;
+use crate::corpus::{self, Signed};
+use crate::error::Refusal;
+use crate::files;
+use crate::output::{count, moment, note};
+use crate::progress::Progress;
+
+/// Most strangers of a kind above the least cosine that trees are boosted on; beyond it a part is drawn, and each
+/// counts for more.
+const MAX_STRANGERS: u64 = 150_000;
+/// Most strangers that are looked at closely; likewise.
+const MAX_LOOKS: u64 = 12_000;
+/// What a drawn pair counts for: an upload is a page of text far more often than a pair of random pictures is two
+/// pages over one template.
+const DRAWN_WEIGHT: f64 = 100.0;
+/// Scores of the first stage between which a look is worth its time.
+const GREY: Grey = Grey {
+    low: 1e-4,
+    high: 0.9999,
+};
+/// Share of drawn strangers that may reach the threshold.
+const DRAWN_FPR: f64 = 1e-3;
+/// Share of pairs that people have judged different that may reach the threshold.
+const JUDGED_FPR: f64 = 1e-2;
+
+/// A sample with the numbers of its pictures, for a look.
+struct Pair {
+    sample: Sample,
+    pictures: (usize, usize),
+}
+
+pub(super) async fn run(
+    args: Arc<ScorerArgs>,
+    sources: Sources,
+    models: &Arc<ModelPool>,
+    limits: &DecodeLimits,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let signer = corpus::signer(models, limits, ViewsMode::RegionsAndInverted);
+    let labels = match &args.labels {
+        Some(file) => Labels::read(file)?,
+        None => Labels::default(),
+    };
+    let gallery = sign_gallery(&args, &sources, &signer).await?;
+    let drawn = Drawn::all(args.drawn, args.seed);
+    let seed = args.seed;
+    let signed_drawn = sign_bytes(&drawn, "drawn pictures", &signer, limits, move |drawn| {
+        Ok(drawn.bytes(seed))
+    })
+    .await?;
+    let max_bytes = limits.max_bytes;
+    let signed_labels = sign_bytes(&labels.files, "judged pictures", &signer, limits, {
+        move |path| {
+            files::read_image(path, max_bytes)
+                .map_err(|error| Refusal::Input.because(format!("`{}`: {error}", path.display())))
+        }
+    })
+    .await?;
+    let data = sources.describe(&args, &models.spec().model);
+    let trained = tokio::task::spawn_blocking(move || {
+        let lab = Lab {
+            gallery,
+            drawn,
+            signed_drawn,
+            labels,
+            signed_labels,
+        };
+        train(&args, data, &lab)
+    })
+    .await??;
+    let (trained, min_recall) = trained;
+    context.output.show(&trained, describe)?;
+    let photos = trained.manifest.figures.iter();
+    let recall = photos
+        .filter(|figures| figures.kind == SampleKind::Photo.name())
+        .map(|figures| figures.held_out.recall)
+        .next();
+    match (min_recall, recall) {
+        (Some(wanted), Some(recall)) if recall < wanted => Err(Refusal::Input.because(format!(
+            "{recall:.4} of the held-out copies of photos are found, {wanted} are wanted"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+async fn sign_gallery(
+    args: &ScorerArgs,
+    sources: &Sources,
+    signer: &Signer,
+) -> anyhow::Result<Gallery> {
+    let mut gallery = Gallery {
+        originals: Vec::new(),
+        pictures: Vec::new(),
+    };
+    let lists = args.lists();
+    for (kind, corpus) in sources.corpora() {
+        let mut variants = variants(corpus, &lists);
+        let mut place = 0_u64;
+        variants.retain(|variant| {
+            place += 1;
+            let every = match kind {
+                PictureKind::Sticker => args.sticker_copies_every,
+                PictureKind::Photo => 1,
+            };
+            // The places of a photo's copies are shifted by one from photo to photo.
+            variant.edit.is_none()
+                || (variant.photo as u64).is_multiple_of(every)
+                    && (place + variant.photo as u64).is_multiple_of(args.copies_every)
+        });
+        let signed = corpus::sign_all(corpus, &variants, args.seed, signer).await?;
+        let first = gallery.originals.len();
+        gallery
+            .originals
+            .extend((0..corpus.len()).map(|photo| Original {
+                name: corpus.name(photo).to_owned(),
+                kind,
+                families: sources.families.of(corpus.name(photo)),
+            }));
+        let pictures = variants.iter().zip(signed);
+        gallery
+            .pictures
+            .extend(pictures.map(|(variant, signed)| Picture {
+                original: first + variant.photo,
+                edit: variant.edit_name(),
+                signed,
+            }));
+    }
+    Ok(gallery)
+}
+
+/// Makes and signs pictures; the answer is in their order.
+async fn sign_bytes<T: Clone + Send + 'static>(
+    items: &[T],
+    what: &'static str,
+    signer: &Signer,
+    limits: &DecodeLimits,
+    make: impl Fn(&T) -> anyhow::Result<Bytes> + Clone + Send + 'static,
+) -> anyhow::Result<Vec<Signed>> {
+    let progress = Progress::start(what, items.len() as u64);
+    let at_once = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    let signed = stream::iter(items.iter().cloned())
+        .map(|item| {
+            let make = make.clone();
+            let progress = &progress;
+            async move {
+                let made = tokio::task::spawn_blocking(move || make(&item));
+                let signed = corpus::sign(signer, made.await??, limits).await?;
+                progress.advance(1);
+                anyhow::Ok(signed)
+            }
+        })
+        .buffered(at_once)
+        .try_collect()
+        .await?;
+    progress.finish();
+    Ok(signed)
+}
+
+/// All pictures. Their numbers run through the gallery, the drawn ones, and the judged ones.
+struct Lab {
+    gallery: Gallery,
+    drawn: Vec<Drawn>,
+    signed_drawn: Vec<Signed>,
+    labels: Labels,
+    signed_labels: Vec<Signed>,
+}
+
+impl Lab {
+    fn signed(&self, number: usize) -> &Signed {
+        let n_pictures = self.gallery.pictures.len();
+        let n_drawn = self.signed_drawn.len();
+        if number < n_pictures {
+            &self.gallery.pictures[number].signed
+        } else if number < n_pictures + n_drawn {
+            &self.signed_drawn[number - n_pictures]
+        } else {
+            &self.signed_labels[number - n_pictures - n_drawn]
+        }
+    }
+
+    /// Returns what is compared of two pictures by rows. The regression of earlier versions says which
+    /// comparison is the best.
+    fn features(
+        &self,
+        reference: &Reference,
+        first: usize,
+        second: usize,
+    ) -> (PairFeatures, Comparison) {
+        let (one, other) = (self.signed(first), self.signed(second));
+        let compared = one.compare(other, &reference.scorer);
+        let background = |picture: &Signed, of: MatchedPicture| {
+            let view = compared.view.filter(|view| view.of == of);
+            let view = view.and_then(|view| {
+                picture.descriptors.views.iter().find(|own| {
+                    (own.rect.x, own.rect.y, own.rect.width, own.rect.height)
+                        == (view.x, view.y, view.width, view.height)
+                })
+            });
+            let vector = view.map_or(&picture.descriptors.vector, |view| &view.vector);
+            let pairs = vector.iter().zip(&reference.background);
+            pairs.map(|(a, b)| a * b).sum::<f32>()
+        };
+        let features = PairFeatures {
+            background: f32::midpoint(
+                background(one, MatchedPicture::Image),
+                background(other, MatchedPicture::Candidate),
+            ),
+            is_view: compared.view.is_some(),
+            look: None,
+            ..compared.features
+        };
+        (features, compared)
+    }
+
+    /// Returns the mean embedding of originals that are not held out.
+    fn background(&self, options: &CascadeOptions) -> Vec<f32> {
+        let mut sum: Vec<f64> = Vec::new();
+        let mut n_summed = 0_u32;
+        for picture in &self.gallery.pictures {
+            if picture.edit.is_some() || options.holds_out(self.gallery.group(picture.original)) {
+                continue;
+            }
+            let vector = &picture.signed.descriptors.vector;
+            sum.resize(vector.len(), 0.0);
+            for (sum, value) in sum.iter_mut().zip(vector) {
+                *sum += f64::from(*value);
+            }
+            n_summed += 1;
+        }
+        let mean = |sum: f64| (sum / f64::from(n_summed.max(1))) as f32;
+        sum.into_iter().map(mean).collect()
+    }
+}
+
+/// What pairs are compared with before there is a scorer.
+struct Reference {
+    scorer: Scorer,
+    background: Vec<f32>,
+}
+
+fn train(args: &ScorerArgs, data: String, lab: &Lab) -> anyhow::Result<(Trained, Option<f64>)> {
+    let mut options = CascadeOptions {
+        name: args.name.clone(),
+        version: args.revision,
+        date: moment(likeness_core::Timestamp::now().0)[..10].to_owned(),
+        data: format!(
+            "{data}; {} drawn pictures; {} judged pairs",
+            lab.drawn.len(),
+            lab.labels.pairs.len()
+        ),
+        seed: args.seed,
+        held_out: 0.5,
+        // Of the candidates of an upload, at most 2,000, one or two are copies.
+        prior: 1e-3,
+        min_cosine: args.min_cosine,
+        grey: GREY,
+        background: Vec::new(),
+        fpr_targets: [args.fpr, args.sticker_fpr, DRAWN_FPR, JUDGED_FPR],
+        precision: args.precision,
+        num_far: [0.0; 4],
+    };
+    options.background = lab.background(&options);
+    let reference = Reference {
+        scorer: Scorer::regression(),
+        background: options.background.clone(),
+    };
+    let mut pairs = copies(lab, &reference);
+    strangers(lab, &reference, &mut options, &mut pairs);
+    drawn_pairs(lab, &reference, &mut pairs);
+    judged_pairs(lab, &reference, &mut pairs);
+    note(format_args!(
+        "fitting on {} pairs",
+        count(pairs.len() as u64)
+    ));
+    let samples =
+        |pairs: &[Pair]| -> Vec<Sample> { pairs.iter().map(|pair| pair.sample).collect() };
+    let first = fit_first(&samples(&pairs), &options)?;
+    let one_stage = finish(first.clone(), None, &samples(&pairs), &options)?;
+    let n_looks = look(lab, &reference, &one_stage, &mut pairs, args.seed);
+    let second = fit_second(&samples(&pairs), &options)?;
+    let scorer = finish(first, second, &samples(&pairs), &options)?;
+    std::fs::write(&args.out, scorer.to_json())
+        .with_context(|| format!("cannot write `{}`", args.out.display()))?;
+    let spec = scorer.cascade().context("a cascade was fitted")?;
+    let trained = Trained {
+        file: args.out.display().to_string(),
+        scorer: scorer.id(),
+        threshold: scorer.threshold(),
+        pictures: lab.gallery.pictures.len() + lab.drawn.len() + lab.labels.files.len(),
+        looks: n_looks,
+        manifest: spec.manifest.clone(),
+        hardest: lab.gallery.hardest(&scorer, args.hardest),
+    };
+    Ok((trained, args.min_recall))
+}
+
+fn copies(lab: &Lab, reference: &Reference) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    let mut original = None;
+    for (number, picture) in lab.gallery.pictures.iter().enumerate() {
+        // Copies follow what they were made of.
+        match (picture.edit, original) {
+            (None, _) => original = Some(number),
+            (Some(_), Some(original)) => {
+                let (features, _) = lab.features(reference, original, number);
+                pairs.push(Pair {
+                    sample: Sample {
+                        features,
+                        label: true,
+                        group: lab.gallery.group(picture.original),
+                        kind: kind_of(
+                            lab.gallery
+                                .kind_of(&lab.gallery.pictures[original], picture),
+                        ),
+                        weight: 1.0,
+                    },
+                    pictures: (original, number),
+                });
+            }
+            (Some(_), None) => {}
+        }
+    }
+    pairs
+}
+
+fn kind_of(kind: PictureKind) -> SampleKind {
+    match kind {
+        PictureKind::Photo => SampleKind::Photo,
+        PictureKind::Sticker => SampleKind::Sticker,
+    }
+}
+
+/// Adds the strangers above the least cosine, and counts the others.
+fn strangers(
+    lab: &Lab,
+    reference: &Reference,
+    options: &mut CascadeOptions,
+    pairs: &mut Vec<Pair>,
+) {
+    let mut near: [Vec<(usize, usize)>; 2] = [Vec::new(), Vec::new()];
+    lab.gallery.visit_stranger_numbers(|first, second| {
+        let pictures = &lab.gallery.pictures;
+        let kind = kind_of(lab.gallery.kind_of(&pictures[first], &pictures[second])) as usize;
+        let (features, _) = lab.features(reference, first, second);
+        if features.cosine >= options.min_cosine {
+            near[kind].push((first, second));
+        } else if options.holds_out(lab.gallery.group(pictures[first].original)) {
+            options.num_far[kind] += 1.0;
+        }
+    });
+    for (kind, near) in [SampleKind::Photo, SampleKind::Sticker]
+        .into_iter()
+        .zip(near)
+    {
+        let n_near = near.len() as u64;
+        let weight = (n_near as f64 / MAX_STRANGERS as f64).max(1.0);
+        for (place, numbers) in near.into_iter().enumerate() {
+            if mix(options.seed, place as u64) % n_near >= MAX_STRANGERS {
+                continue;
+            }
+            let (features, _) = lab.features(reference, numbers.0, numbers.1);
+            let original = lab.gallery.pictures[numbers.0].original;
+            pairs.push(Pair {
+                sample: Sample {
+                    features,
+                    label: false,
+                    group: lab.gallery.group(original),
+                    kind,
+                    weight,
+                },
+                pictures: numbers,
+            });
+        }
+    }
+}
+
+/// Adds each drawn original with its copies, and with every picture of the rest of its family.
+fn drawn_pairs(lab: &Lab, reference: &Reference, pairs: &mut Vec<Pair>) {
+    let first_number = lab.gallery.pictures.len();
+    let first_group = 2 * (lab.gallery.originals.len() as u64 + 1_000_000);
+    for (idx, original) in lab.drawn.iter().enumerate() {
+        if original.edit.is_some() {
+            continue;
+        }
+        for (other_idx, other) in lab.drawn.iter().enumerate() {
+            let is_own = original.member == other.member;
+            if !original.is_family_of(other)
+                || idx == other_idx
+                || other.edit.is_none() && other_idx < idx
+            {
+                continue;
+            }
+            let pictures = (first_number + idx, first_number + other_idx);
+            let (features, _) = lab.features(reference, pictures.0, pictures.1);
+            let family = original.kind as u64 * 1_000_000 + u64::from(original.family);
+            pairs.push(Pair {
+                sample: Sample {
+                    features,
+                    label: is_own,
+                    group: first_group + family,
+                    kind: SampleKind::Drawn,
+                    weight: if is_own { 1.0 } else { DRAWN_WEIGHT },
+                },
+                pictures,
+            });
+        }
+    }
+}
+
+fn judged_pairs(lab: &Lab, reference: &Reference, pairs: &mut Vec<Pair>) {
+    let first_number = lab.gallery.pictures.len() + lab.drawn.len();
+    let first_group = 4 * (lab.gallery.originals.len() as u64 + 10_000_000);
+    for &(a, b, label) in &lab.labels.pairs {
+        let pictures = (first_number + a, first_number + b);
+        let (features, _) = lab.features(reference, pictures.0, pictures.1);
+        pairs.push(Pair {
+            sample: Sample {
+                features,
+                label,
+                group: first_group + a as u64,
+                kind: SampleKind::Judged,
+                weight: 1.0,
+            },
+            pictures,
+        });
+    }
+}
+
+/// Looks closely at pairs that the first stage is in doubt about; returns at how many.
+fn look(lab: &Lab, reference: &Reference, first: &Scorer, pairs: &mut [Pair], seed: u64) -> usize {
+    let is_grey = |pair: &Pair| {
+        let score = first.score(&pair.sample.features);
+        (GREY.low..=GREY.high).contains(&score) && pair.sample.features.cosine >= 0.0
+    };
+    let grey: Vec<usize> = (0..pairs.len())
+        .filter(|&idx| is_grey(&pairs[idx]))
+        .collect();
+    let n_strangers = grey.iter().filter(|&&idx| !pairs[idx].sample.label).count() as u64;
+    let progress = Progress::start("looks", grey.len() as u64);
+    let mut n_looks = 0;
+    for (place, idx) in grey.into_iter().enumerate() {
+        progress.advance(1);
+        let pair = &pairs[idx];
+        let is_stranger = !pair.sample.label;
+        if is_stranger && mix(seed, place as u64) % n_strangers >= MAX_LOOKS {
+            continue;
+        }
+        let (one, other) = pair.pictures;
+        let (_, compared) = lab.features(reference, one, other);
+        let look = lab.signed(one).look(lab.signed(other), &compared);
+        pairs[idx].sample.features.look = look;
+        n_looks += usize::from(look.is_some());
+    }
+    progress.finish();
+    n_looks
+}
