@@ -108,9 +108,10 @@ impl Directory {
         self.free.extend(self.held.drain(..));
     }
 
-    /// All pages are below this.
+    /// All pages in use are below this. Free ones at the end do not count: a directory that was read back has
+    /// none.
     pub(crate) fn num_pages(&self) -> u32 {
-        self.bases.len() as u32
+        used(self.bases.len() as u32, &self.free)
     }
 
     /// The first number of a page, if it holds any.
@@ -190,6 +191,12 @@ impl Directory {
             + self.counts.capacity()
             + (self.free.len() + self.held.len()) * 2 * size_of::<u32>()
     }
+}
+
+/// Returns `count` without the numbers at its end that are free.
+pub(crate) fn used(count: u32, free: &BTreeSet<u32>) -> u32 {
+    let is_free = |number: &u32| free.contains(number);
+    count - (0..count).rev().take_while(is_free).count() as u32
 }
 
 /// The page of a slot.

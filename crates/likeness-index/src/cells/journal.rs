@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::list::List;
 use super::{Cells, CellsParams, Metric};
-use crate::directory::Place;
+use crate::directory::{Place, used};
 use crate::error::IndexError;
 use crate::rabitq::{self, Factors};
 use crate::vectors::Vectors;
@@ -192,7 +192,7 @@ impl<V: Vectors> Cells<V> {
         row.extend(self.params.rotation_seed.to_le_bytes());
         row.extend((self.params.max_list as u64).to_le_bytes());
         row.extend((self.len() as u64).to_le_bytes());
-        row.extend((self.lists.len() as u32).to_le_bytes());
+        row.extend(used(self.lists.len() as u32, &self.free_cells).to_le_bytes());
         row.extend(self.directory.num_pages().to_le_bytes());
         for counter in [
             self.counters.splits,

@@ -176,3 +176,18 @@ proptest! {
         }
     }
 }
+
+/// Numbers far from each other are on pages of their own, and the last page is free when the index is read.
+#[test]
+fn free_places_at_the_end_leave_no_trace() {
+    let mut model = Model::new();
+    for number in [504, 0, 642] {
+        model.apply(&Step::Insert(number, 0));
+    }
+    model.apply(&Step::Remove(642));
+    model.commit();
+    let mut other = model.rows.load(model.committed_vectors.clone()).unwrap();
+    model.index.insert(3, &stored(0)).unwrap();
+    other.insert(3, &stored(0)).unwrap();
+    assert_eq!(model.index.changes(), other.changes());
+}
