@@ -35,6 +35,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Most bytes of an answer; the largest is a page of 500 clusters.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
+/// Most bytes of a picture; servers bound uploads by less.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// A server that is reached by HTTP. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -125,6 +127,24 @@ impl Client {
     pub(crate) async fn image(&self, id: &ImageId) -> anyhow::Result<ImageView> {
         self.get(format!("/v1/images/{}", encoded(id.as_str())))
             .await
+    }
+
+    pub(crate) async fn file(&self, id: &ImageId) -> anyhow::Result<Bytes> {
+        let client = self.clone();
+        let path = format!("/v1/images/{}/file", encoded(id.as_str()));
+        blocking(move || {
+            let request = client.signed(client.agent.get(format!("{}{path}", client.base)));
+            let mut response = request.call().map_err(|error| client.unreachable(error))?;
+            if !response.status().is_success() {
+                return Err(remote_error(response));
+            }
+            let config = response.body_mut().with_config().limit(MAX_FILE_BYTES);
+            let bytes = config
+                .read_to_vec()
+                .context("cannot read the server's answer")?;
+            Ok(Bytes::from(bytes))
+        })
+        .await
     }
 
     pub(crate) async fn explain(&self, id: &ImageId) -> anyhow::Result<ExplainView> {

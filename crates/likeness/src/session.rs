@@ -124,6 +124,17 @@ impl Session {
         }
     }
 
+    /// Returns the bytes of an image, as uploaded.
+    ///
+    /// # Errors
+    /// If there is none with this id, or it cannot be read.
+    pub(crate) async fn file(&self, id: &ImageId) -> anyhow::Result<Bytes> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.file(id).await?.bytes),
+            Self::Remote(client) => client.file(id).await,
+        }
+    }
+
     pub(crate) async fn explain(&self, id: &ImageId) -> anyhow::Result<ExplainView> {
         match self {
             Self::Local(dedup) => Ok(dedup.explain(id).await?),

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::correct::Why;
+use super::image::parse_id;
 use crate::client::Answer;
 use crate::error::Refusal;
 use crate::output::{Table, moment};
@@ -26,7 +28,7 @@ Examples:
   likeness review list
   likeness review decide same 12-57 --reason \"the same advert\"
   likeness review undo 7 --reason \"looked again\"
-  likeness review export --out labels.ndjson")]
+  likeness review export --out labels.ndjson --pictures")]
 pub(crate) enum ReviewCommand {
     /// List the pairs that the scorer is least sure of
     List(ListArgs),
@@ -101,6 +103,10 @@ pub(crate) struct ExportArgs {
     /// File to write; an older one is replaced once the new one is whole [default: stdout]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Also write the pictures, to the folder FILE.pictures, and name them by their paths instead of their
+    /// ids: what `likeness train scorer --labels FILE` reads
+    #[arg(long, requires = "out")]
+    pictures: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -229,7 +235,14 @@ async fn export(args: ExportArgs, context: Context) -> anyhow::Result<()> {
         })
         .await;
     };
-    let labels = with_session(&context, async |session| write(session, &path).await).await?;
+    let labels = with_session(&context, async |session| {
+        if args.pictures {
+            write_with_pictures(session, &path).await
+        } else {
+            write(session, &path).await
+        }
+    })
+    .await?;
     let exported = Exported {
         labels,
         file: path.display().to_string(),
@@ -254,6 +267,43 @@ async fn write(session: &Session, path: &Path) -> anyhow::Result<u64> {
     .await?;
     file.sync_all().with_context(cannot_write)?;
     std::fs::rename(&part, path).with_context(cannot_write)?;
+    Ok(labels)
+}
+
+/// Writes the pictures of all labels to a folder beside `path`, and the labels, with their paths, to `path`.
+async fn write_with_pictures(session: &Session, path: &Path) -> anyhow::Result<u64> {
+    let cannot_write = || format!("cannot write `{}`", path.display());
+    let mut folder = path.file_name().with_context(cannot_write)?.to_owned();
+    folder.push(".pictures");
+    let target = path.with_file_name(&folder);
+    std::fs::create_dir_all(&target).with_context(cannot_write)?;
+    let folder = folder.to_string_lossy().into_owned();
+    let mut names: HashMap<String, String> = HashMap::new();
+    let mut lines = String::new();
+    let (mut labels, mut cursor) = (0, None);
+    loop {
+        let page = session.labels(cursor.as_deref(), EXPORT_PAGE).await?;
+        for mut label in page.items {
+            for id in [&mut label.a, &mut label.b] {
+                if !names.contains_key(id) {
+                    let bytes = session.file(&parse_id(id.clone())?).await?;
+                    // Ids may hold what file names may not.
+                    let name = format!("picture-{}", names.len());
+                    std::fs::write(target.join(&name), &bytes).with_context(cannot_write)?;
+                    names.insert(id.clone(), format!("{folder}/{name}"));
+                }
+                id.clone_from(&names[id.as_str()]);
+            }
+            lines += &serde_json::to_string(&label)?;
+            lines.push('\n');
+            labels += 1;
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    std::fs::write(path, lines).with_context(cannot_write)?;
     Ok(labels)
 }
 

@@ -16,33 +16,38 @@ fn help_of_likeness() {
     Usage: likeness [OPTIONS] <COMMAND>
 
     Commands:
-      demo         Try it: get models and sample pictures, ingest them, show the result in the browser
-      serve        Serve HTTP and the web pages
-      ingest       Store images and sort them into clusters
-      image        Show what is known of an image
-      clusters     List clusters
-      cluster      Show the members of a cluster
-      match        Ask what a file is like, without storing it
-      explain      Say why an image was decided as it was
-      correct      Correct clusters by hand, and undo corrections
-      bank         Keep sets of reference pictures that uploads are compared with
-      flood        See alarms about clusters that grow too fast, and decide about quarantines
-      recluster    Sort all images anew and show what would change; nothing is changed
-      embeddings   Send embeddings that another service has made
-      orphans      List uploads and embeddings without a partner, retry and drop them
-      tail         Follow a stream
-      status       Show counts, rates and models
-      dedup        Find duplicates in a folder and write a report; nothing is stored
-      eval         Measure how well it works on pictures of yours
-      train        Fit a scorer to pictures of yours
-      features     Show what scorers read of a pair of pictures
-      bench        Measure how fast it works on this machine
-      index        Plan the index: terms, bytes and time for a number of images
-      models       Obtain and check models
-      samples      Obtain sample pictures
-      config       Print the effective configuration
-      completions  Print a completion script for a shell
-      help         Print this message or the help of the given subcommand(s)
+      demo             Try it: get models and sample pictures, ingest them, show the result in the
+                       browser
+      serve            Serve HTTP and the web pages
+      ingest           Store images and sort them into clusters
+      image            Show what is known of an image
+      clusters         List clusters
+      cluster          Show the members of a cluster
+      match            Ask what a file is like, without storing it
+      explain          Say why an image was decided as it was
+      correct          Correct clusters by hand, and undo corrections
+      bank             Keep sets of reference pictures that uploads are compared with
+      flood            See alarms about clusters that grow too fast, and decide about quarantines
+      review           Look at the pairs that the scorer is least sure of, and label them
+      recluster        Sort all images anew and show what would change; nothing is changed
+      embeddings       Send embeddings that another service has made
+      orphans          List uploads and embeddings without a partner, retry and drop them
+      tail             Follow a stream
+      status           Show counts, rates and models
+      dedup            Find duplicates in a folder and write a report; nothing is stored
+      eval             Measure how well it works on pictures of yours
+      train            Fit a scorer to pictures of yours
+      scorer           Keep versions of the scorer, to compare them
+      compare-scorers  Show what would change if another version of the scorer decided; nothing is
+                       changed
+      features         Show what scorers read of a pair of pictures
+      bench            Measure how fast it works on this machine
+      index            Plan the index: terms, bytes and time for a number of images
+      models           Obtain and check models
+      samples          Obtain sample pictures
+      config           Print the effective configuration
+      completions      Print a completion script for a shell
+      help             Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help

@@ -26,7 +26,7 @@ fn help_of_review() {
       likeness review list
       likeness review decide same 12-57 --reason "the same advert"
       likeness review undo 7 --reason "looked again"
-      likeness review export --out labels.ndjson
+      likeness review export --out labels.ndjson --pictures
     "#);
 }
 
@@ -118,6 +118,10 @@ fn help_of_review_export() {
     Options:
           --out <FILE>
               File to write; an older one is replaced once the new one is whole [default: stdout]
+
+          --pictures
+              Also write the pictures, to the folder FILE.pictures, and name them by their paths instead
+              of their ids: what `likeness train scorer --labels FILE` reads
 
       -h, --help
               Print help (see a summary with '-h')
