@@ -45,7 +45,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     components(schemas(
         ErrorBody, api::ClusterPage, api::CorrectionPage, api::CorrectionReceipt, api::BankList,
         api::ReferencePage, api::MatchPage, api::AlarmPage, api::HeldPage,
-        api::EmbeddingReceipts, api::OrphanPage, api::OrphanJournal, api::ReviewPage, api::ScorerList,
+        api::EmbeddingAnswer, api::EmbeddingReceipts, api::OrphanPage, api::OrphanJournal, api::ReviewPage, api::ScorerList,
     )),
     modifiers(&Keys),
     security((), ("key" = [])),

@@ -40,14 +40,14 @@ fn bank(visit: &mut Visit) -> anyhow::Result<()> {
     visit.wait("document.body.innerText.includes('without references')")?;
     sign(visit, "reported")?;
     let path = visit.upload.with_file_name("advert.png");
-    std::fs::write(&path, picture(70).png())?;
+    std::fs::write(&path, picture(30).png())?;
     visit
         .browser
         .fill("#bank-files", &path.display().to_string())?;
     visit.browser.click("[data-correct=bank-add]")?;
     visit.wait("document.querySelectorAll('[data-correct=bank-remove]').length === 1")?;
 
-    let bytes = picture(70).png();
+    let bytes = picture(30).png();
     let client = visit.server.client(LIMIT);
     client.upload("an-advert", "advert.png", &bytes, true)?;
     visit.open("/banks/adverts")?;
@@ -86,7 +86,7 @@ fn scan(visit: &mut Visit) -> anyhow::Result<()> {
 
 fn quarantine(visit: &mut Visit) -> anyhow::Result<()> {
     let client = visit.server.client(LIMIT);
-    client.upload("a-magnet", "magnet.png", &picture(71).png(), true)?;
+    client.upload("a-magnet", "magnet.png", &picture(31).png(), true)?;
     let body = json!({"author": "the browser", "reason": "it attracts", "act": "begin"});
     let answer = client.send(
         "POST",
@@ -95,7 +95,7 @@ fn quarantine(visit: &mut Visit) -> anyhow::Result<()> {
         body.to_string().into_bytes(),
     )?;
     ensure!(answer.status == 200, "{}", answer.excerpt());
-    let copy = picture(71).edited(4).png();
+    let copy = picture(31).edited(4).png();
     client.upload("a-held-copy", "held.png", &copy, true)?;
 
     visit.open("/clusters/a-magnet")?;

@@ -289,11 +289,11 @@ fn command(decisions: &[Decided], num_planned: usize, rng: &mut Rng) -> Option<V
         3 => json!({"kind": "rehead", "cluster": member.canonical_id, "head": member.id}),
         4 => json!({"kind": "never_together", "a": member.canonical_id, "b": member.id}),
         5 => json!({"kind": "always_together", "a": one.id, "b": other.id}),
-        _ if num_planned > 0 => {
-            let back = rng.below(num_planned.min(6)) as u64;
-            json!({"kind": "undo", "correction": num_planned as u64 - 1 - back})
+        // Of the first there may be nothing to undo: it is refused then.
+        _ => {
+            let back = rng.below(num_planned.clamp(1, 6)) as u64;
+            json!({"kind": "undo", "correction": (num_planned as u64).saturating_sub(1 + back)})
         }
-        _ => return None,
     })
 }
 

@@ -79,13 +79,6 @@ fn corrections() -> Vec<Request> {
         ),
         refused("split of 1,001 members", correction("a", split)),
         post(
-            "correction of a megabyte",
-            path,
-            " ".repeat(1 << 20),
-            400,
-            "malformed_body",
-        ),
-        post(
             "undo without a number",
             "/v1/corrections/x/undo",
             "{}",

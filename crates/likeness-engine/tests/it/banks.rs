@@ -74,7 +74,7 @@ async fn an_upload_that_matches_a_bank_is_an_event_and_explains_itself() {
     };
     assert_eq!((found.image.as_str(), found.retroactive), ("like", false));
     let explain = dedup.explain(&id("like")).await.expect("decided");
-    assert_eq!(explain.bank_matches, [found.clone()]);
+    assert_eq!(explain.bank_matches, std::slice::from_ref(found));
     assert_eq!(
         dedup
             .bank_matches_of(&id("unlike"), 10)

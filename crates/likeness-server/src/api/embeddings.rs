@@ -28,6 +28,16 @@ pub(crate) struct EmbeddingReceipts {
     conflicts: u64,
 }
 
+/// What became of what was sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum EmbeddingAnswer {
+    /// Of one embedding.
+    One(EmbeddingReceipt),
+    /// Of several.
+    Several(EmbeddingReceipts),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     One,
@@ -50,7 +60,7 @@ enum Form {
         ),
     ),
     responses(
-        (status = 200, description = "One that was stored before, or several: see their outcomes", body = EmbeddingReceipts),
+        (status = 200, description = "One that was stored before, or several: see their outcomes", body = EmbeddingAnswer),
         (status = 202, description = "One, stored", body = EmbeddingReceipt),
         (status = 400, description = "`malformed_body`, `invalid_id`, `invalid_parameter` (names the field), `invalid_query`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
@@ -89,7 +99,9 @@ pub(crate) async fn push(
     {
         return match receipt.outcome {
             EmbeddingOutcome::Stored => Ok((StatusCode::ACCEPTED, Json(receipt)).into_response()),
-            EmbeddingOutcome::Existed => Ok(Json(receipt).into_response()),
+            EmbeddingOutcome::Existed => {
+                Ok(Json(EmbeddingAnswer::One(receipt.clone())).into_response())
+            }
             EmbeddingOutcome::Conflict => Err(EngineError::EmbeddingConflict {
                 image: receipt.image.clone(),
                 kind: receipt.kind.clone(),
@@ -99,7 +111,8 @@ pub(crate) async fn push(
     }
     let is_conflict = |receipt: &&EmbeddingReceipt| receipt.outcome == EmbeddingOutcome::Conflict;
     let conflicts = items.iter().filter(is_conflict).count() as u64;
-    Ok(Json(EmbeddingReceipts { items, conflicts }).into_response())
+    let answer = EmbeddingAnswer::Several(EmbeddingReceipts { items, conflicts });
+    Ok(Json(answer).into_response())
 }
 
 async fn read(app: &App, request: Request) -> Result<(Form, Vec<EmbeddingBody>), ApiError> {

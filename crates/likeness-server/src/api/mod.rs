@@ -29,7 +29,7 @@ pub(crate) use clusters::ClusterPage;
 pub(crate) use clusters::{__path_cluster, __path_clusters};
 pub(crate) use corrections::{__path_correct, __path_corrections, __path_of_image, __path_undo};
 pub(crate) use corrections::{CorrectionPage, CorrectionReceipt};
-pub(crate) use embeddings::{__path_push, EmbeddingReceipts};
+pub(crate) use embeddings::{__path_push, EmbeddingAnswer, EmbeddingReceipts};
 pub(crate) use events::__path_events;
 pub(crate) use floods::{__path_acknowledge, __path_alarms, __path_held, __path_quarantine};
 pub(crate) use floods::{AlarmPage, HeldPage};

@@ -79,7 +79,7 @@ fn list(banks: &[BankView]) -> Markup {
         (bar(&Subject::None))
         section.correct.bank-form aria-label="New bank" {
             div.fields {
-                label { span { "Name" } input #bank-name type="text" maxlength="64" pattern="[a-z0-9_-]+" placeholder="spam" spellcheck="false"; }
+                label { span { "Name" } input #bank-name type="text" maxlength="64" pattern="[a-z0-9_\\-]+" placeholder="spam" spellcheck="false"; }
                 label { span { "Threshold" } input #bank-threshold type="number" min="0" max="1" step="0.01" value="0.9"; }
                 label { span { "Share of uploads" } input #bank-share type="number" min="0" max="1" step="0.01" value="1"; }
                 label.check { input #bank-negative type="checkbox"; span { "Negative: what matches stays alone" } }
