@@ -1,5 +1,6 @@
 //! What `--help` says. A change of a text shows up here, to be looked at once.
 
+mod changes;
 mod daily;
 mod guard;
 mod joins;
