@@ -166,6 +166,19 @@ impl Directory {
             .filter(|&slot| self.place(slot).cell != ABSENT)
     }
 
+    /// Slots of no vector, in ascending order. Reads the places of pages that are not full only.
+    pub(crate) fn empty_slots(&self) -> impl Iterator<Item = u32> + '_ {
+        let pages = self.counts.iter().zip(&self.places).enumerate();
+        pages
+            .filter(|(_, (count, _))| usize::from(**count) < PAGE)
+            .flat_map(|(page, (_, places))| {
+                let empty = places.iter().enumerate();
+                empty
+                    .filter(|(_, place)| place.cell == ABSENT)
+                    .map(move |(idx, _)| (page * PAGE + idx) as u32)
+            })
+    }
+
     /// Those of `count` slots from `first` on that are taken, and the slot after them, if there is one.
     pub(crate) fn slots_from(
         &self,

@@ -283,6 +283,18 @@ impl<V: Vectors> Cells<V> {
         }
     }
 
+    /// Moves a cell to the mean of its vectors.
+    pub(super) fn recentre(&mut self, cell: u32) {
+        let members = self.members(cell);
+        let centroid = self.mean_of(&members.slots);
+        self.retire(cell);
+        let cell = self.new_cell(&centroid);
+        let rows = members.vectors.chunks_exact(self.layout.padded_dim());
+        for (&slot, vector) in members.slots.iter().zip(rows) {
+            self.push(cell, slot, vector);
+        }
+    }
+
     /// Takes a cell out of use; its vectors are the caller's to place.
     fn retire(&mut self, cell: u32) {
         for slot in self.lists[cell as usize].slots(self.layout) {

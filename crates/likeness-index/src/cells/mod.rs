@@ -231,6 +231,40 @@ impl<V: Vectors> Cells<V> {
         true
     }
 
+    /// Removes a vector so that nothing of it can be read from the rows; returns whether it was there. The first
+    /// vector of an index is the centroid of its first cell: then the cell is moved to the mean of the others.
+    /// What the store of vectors still holds goes by [`wipe_removed`](Self::wipe_removed).
+    pub fn forget(&mut self, number: u64) -> bool {
+        let Some(slot) = self.directory.slot(number) else {
+            return false;
+        };
+        let cell = self.directory.place(slot).cell;
+        let vector = self.rotated_stored(self.vectors.get(slot));
+        let was_centroid = vector.is_ok_and(|vector| vector == self.router.centroid(cell));
+        self.remove(number);
+        // Dissolved cells are gone, or empty until they are used again.
+        if was_centroid && self.lists[cell as usize].len() > 0 {
+            self.recentre(cell);
+        }
+        true
+    }
+
+    /// Overwrites what the store of vectors still holds of vectors that were removed. Call it once a removal is
+    /// committed: the rows of before it speak of these vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Storage`].
+    pub fn wipe_removed(&mut self) -> Result<(), IndexError> {
+        let none = vec![0; self.params.dim];
+        for slot in self.directory.empty_slots() {
+            if self.vectors.has(slot) {
+                self.vectors.set(slot, &none)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the vector of a number, or adds it.
     ///
     /// # Errors

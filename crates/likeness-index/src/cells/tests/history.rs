@@ -11,6 +11,7 @@ use super::*;
 enum Step {
     Insert(u64, u64),
     Remove(u64),
+    Forget(u64),
     Update(u64, u64),
     Commit,
     Reopen,
@@ -21,7 +22,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let number = 0u64..400;
     let step = prop_oneof![
         12 => (number.clone(), any::<u64>()).prop_map(|(number, seed)| Step::Insert(number * 3, seed)),
-        4 => number.clone().prop_map(|number| Step::Remove(number * 3)),
+        3 => number.clone().prop_map(|number| Step::Remove(number * 3)),
+        2 => number.clone().prop_map(|number| Step::Forget(number * 3)),
         2 => (number, any::<u64>()).prop_map(|(number, seed)| Step::Update(number * 3, seed)),
         1 => Just(Step::Commit),
         1 => Just(Step::Reopen),
@@ -56,6 +58,7 @@ impl Model {
 
     fn commit(&mut self) {
         self.rows.apply(self.index.changes());
+        self.index.wipe_removed().unwrap();
         self.committed = self.plain.clone();
         self.committed_vectors = self.index.vectors.clone();
     }
@@ -80,6 +83,10 @@ impl Model {
                     self.index.remove(number),
                     self.plain.remove(&number).is_some()
                 );
+            }
+            Step::Forget(number) => {
+                let was_there = self.plain.remove(&number).is_some();
+                assert_eq!(self.index.forget(number), was_there);
             }
             Step::Update(number, seed) => {
                 self.index.update(number, &stored(seed)).unwrap();
@@ -143,6 +150,40 @@ proptest! {
     }
 
     #[test]
+    fn nothing_of_a_forgotten_vector_is_in_the_rows_or_among_the_vectors(
+        others in prop::collection::btree_set(0u64..400, 0..60),
+        first in 400u64..800,
+        is_first in any::<bool>(),
+    ) {
+        let mut index = Cells::new(params());
+        index.track_changes();
+        let mut numbers: Vec<u64> = others.into_iter().collect();
+        numbers.insert(if is_first { 0 } else { numbers.len() / 2 }, first);
+        for &number in &numbers {
+            index.insert(number, &stored(number)).unwrap();
+        }
+        let mut rows = Rows::default();
+        rows.apply(index.changes());
+        let rotated = index.rotated_stored(&stored(first)).unwrap();
+        let as_bytes: Vec<u8> = rotated.iter().flat_map(|it| it.to_le_bytes()).collect();
+        let has = |rows: &Rows, needle: &[u8]| {
+            rows.0.values().any(|row| row.windows(needle.len()).any(|part| part == needle))
+        };
+        if is_first && numbers.len() <= 16 {
+            prop_assert!(has(&rows, &as_bytes), "the first vector is a centroid");
+        }
+        prop_assert!(index.forget(first));
+        rows.apply(index.changes());
+        index.wipe_removed().unwrap();
+        prop_assert!(!has(&rows, &as_bytes));
+        for slot in 0..1_000 {
+            if index.vectors.has(slot) {
+                prop_assert_ne!(index.vectors.get(slot), stored(first));
+            }
+        }
+    }
+
+    #[test]
     fn a_reopened_index_goes_on_like_the_one_before(steps in steps(), more in steps()) {
         let mut model = Model::new();
         for step in &steps {
@@ -159,6 +200,9 @@ proptest! {
                 }
                 Step::Remove(number) => {
                     prop_assert_eq!(model.index.remove(number), other.remove(number));
+                }
+                Step::Forget(number) => {
+                    prop_assert_eq!(model.index.forget(number), other.forget(number));
                 }
                 Step::Update(number, seed) => {
                     model.index.update(number, &stored(seed)).unwrap();
