@@ -24,6 +24,7 @@ const TOPIC: Topic = Topic("bench");
 fn step(task: u32, n: u64, value: &Bytes) -> Step {
     Step {
         claim: None,
+        redactions: Vec::new(),
         writes: vec![Write::Put(key(task, n), value.clone())],
         emits: vec![Emit {
             topic: TOPIC,

@@ -28,6 +28,9 @@ pub const POINTS: &[&str] = &[
     "assign.before_commit",
     "assign.after_commit",
     "assign.after_index",
+    "erase.before_objects",
+    "erase.after_objects",
+    "erase.finished",
 ];
 
 /// Marks a place where a crash is worth trying.

@@ -93,6 +93,39 @@ pub struct Record {
     pub payload: Bytes,
 }
 
+/// A record to put in the place of one that is in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redaction {
+    /// Topic of the record.
+    pub topic: Topic,
+    /// Its partition.
+    pub partition: Partition,
+    /// Its place, which stays.
+    pub offset: Offset,
+    /// What is read there from then on.
+    pub replacement: NewRecord,
+}
+
+/// A record as a sweep returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweptRecord {
+    /// Name of its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: Partition,
+    /// The record.
+    pub record: Record,
+}
+
+/// A part of a sweep of the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweptRecords {
+    /// Records, in an order of the log's own.
+    pub records: Vec<SweptRecord>,
+    /// Where to go on; absent if that was all.
+    pub next: Option<Bytes>,
+}
+
 /// Bounds of one read. A read returns at least one record if there is one, whatever its size.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimits {
@@ -121,6 +154,8 @@ impl Default for ReadLimits {
 /// - Topics and partitions come into being with their first record; reading one that does not
 ///   exist returns nothing.
 /// - Any number of readers; a read never blocks a writer for longer than one batch.
+/// - [`redact`](EventLog::redact) is the one way to change what was appended. It moves no other record.
+/// - A sweep returns every record that is there throughout, once, whatever its topic.
 #[async_trait]
 pub trait EventLog: fmt::Debug + Send + Sync {
     /// Appends `records` in order, and returns the offset of the last one once all are durable.
@@ -149,4 +184,14 @@ pub trait EventLog: fmt::Debug + Send + Sync {
 
     /// Waits until a record at `from` or after it can be read. May return early without cause.
     async fn wait(&self, topic: Topic, partition: Partition, from: Offset) -> StoreResult<()>;
+
+    /// Puts other records in the place of some that are there, and returns once that is durable. What stood
+    /// there can no longer be read. An offset without a record is passed over, so this can be repeated.
+    ///
+    /// What is part of a step goes through [`Step::redactions`](crate::step::Step::redactions) instead.
+    async fn redact(&self, redactions: Vec<Redaction>) -> StoreResult<()>;
+
+    /// Returns at most `limit` records of all topics, after those of the sweep whose `next` is given. For
+    /// audits: it reads everything.
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRecords>;
 }

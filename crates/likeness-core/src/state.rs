@@ -233,6 +233,28 @@ pub struct Row {
     pub value: Bytes,
 }
 
+/// A row as a sweep returns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweptRow {
+    /// Name of its table.
+    pub table: String,
+    /// Its partition.
+    pub partition: Bytes,
+    /// Its sort key.
+    pub sort: Bytes,
+    /// Its value.
+    pub value: Bytes,
+}
+
+/// A part of a sweep of the state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SweptRows {
+    /// Rows, in an order of the store's own.
+    pub rows: Vec<SweptRow>,
+    /// Where to go on; absent if that was all.
+    pub next: Option<Bytes>,
+}
+
 /// Wide rows with point reads, ordered scans within a partition, and rare compare-and-set.
 ///
 /// Contract, checked by [`crate::testsuite::check_state`]:
@@ -242,6 +264,7 @@ pub struct Row {
 /// - A later write of a row wins over an earlier one of the same writer.
 /// - Sort keys order as unsigned bytes, a prefix before its extensions.
 /// - No counters, no increments: they are not idempotent.
+/// - A sweep returns every row that is there throughout, once, whatever its table.
 ///
 /// Writes that belong to a step of a pipeline go through [`crate::step::StepStore`] instead.
 #[async_trait]
@@ -268,6 +291,10 @@ pub trait StateStore: fmt::Debug + Send + Sync {
         expected: Option<Bytes>,
         new: Option<Bytes>,
     ) -> StoreResult<CasOutcome>;
+
+    /// Returns at most `limit` rows of all tables, after those of the sweep whose `next` is given. For audits:
+    /// it reads everything.
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRows>;
 }
 
 /// What [`StateStore::compare_and_set`] found.

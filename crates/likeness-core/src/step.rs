@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! embedded (log and state share a database):  one atomic batch
-//! scale-out (log and state are two products):  claim → upserts → events → positions
+//! scale-out (log and state are two products):  claim → upserts → events → redactions → positions
 //! ```
 //!
 //! In the second form a crash may leave a step half done. It is then run again from its input
@@ -17,7 +17,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::log::{NewRecord, Offset, Partition, Topic, is_name};
+use crate::log::{NewRecord, Offset, Partition, Redaction, Topic, is_name};
 use crate::state::{Key, Write};
 use crate::{StoreError, StoreResult};
 
@@ -104,6 +104,8 @@ pub struct Step {
     pub writes: Vec<Write>,
     /// Events to append.
     pub emits: Vec<Emit>,
+    /// Records of the log to replace; see [`EventLog::redact`](crate::log::EventLog::redact).
+    pub redactions: Vec<Redaction>,
     /// Input positions to move.
     pub positions: Vec<Position>,
 }
@@ -125,6 +127,9 @@ impl Step {
             if emit.records.is_empty() {
                 return Err(StoreError::invalid(store, "an emit without records"));
             }
+        }
+        for redaction in &self.redactions {
+            redaction.topic.validate(store)?;
         }
         for position in &self.positions {
             position.consumer.validate(store)?;

@@ -36,6 +36,15 @@ pub enum EngineError {
     /// Nothing of the image waits for a partner.
     #[error("nothing waits under the id `{0}`; `likeness orphans list` shows what does")]
     NotWaiting(ImageId),
+    /// The image was erased; its id is not given again.
+    #[error("image `{0}` was erased; its id cannot be used again, choose another")]
+    Erased(ImageId),
+    /// What was shown is not what would be done now.
+    #[error("the plan has changed since it was shown, it is {current} now; look at it again")]
+    PlanChanged {
+        /// Digest of the plan as it is now.
+        current: Sha256,
+    },
     /// The text is not an id.
     #[error(transparent)]
     InvalidId(#[from] InvalidImageId),
@@ -104,6 +113,8 @@ impl EngineError {
             Self::NotDecided(_) => "not_decided",
             Self::EmbeddingConflict { .. } => "embedding_conflict",
             Self::NotWaiting(_) => "not_waiting",
+            Self::Erased(_) => "erased",
+            Self::PlanChanged { .. } => "plan_changed",
             Self::InvalidId(_) => "invalid_id",
             Self::Conflict { .. } => "id_conflict",
             Self::Image(error) => error.code(),

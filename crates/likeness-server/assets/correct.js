@@ -76,6 +76,7 @@ const COMMANDS = {
   confirm: (control) => ({ kind: "flood", act: "confirm", cluster: control.cluster }),
   release: (control) => ({ kind: "flood", act: "release", cluster: control.cluster }),
   lift: (control) => ({ kind: "flood", act: "release", cluster: control.cluster, for_good: true }),
+  erase: () => ({ kind: "erase" }),
 };
 
 /** What is more than one command: done step by step, with what to show at the end. */
@@ -110,9 +111,16 @@ const post = async (url, options) => {
   return json;
 };
 
-const send = (command) => {
-  const body = JSON.stringify({ author: author.value.trim(), reason: reason.value.trim(), command });
-  return post("/v1/corrections", { headers: { "content-type": "application/json" }, body });
+const send = async (command) => {
+  const why = { author: author.value.trim(), reason: reason.value.trim() };
+  const headers = { "content-type": "application/json" };
+  if (command.kind !== "erase") {
+    return post("/v1/corrections", { headers, body: JSON.stringify({ ...why, command }) });
+  }
+  const url = `/v1/images/${encodeURIComponent(image)}`;
+  const answer = await post(url, { method: "DELETE", headers, body: JSON.stringify(why) });
+  // Accepted, and not made yet, is what else it may say.
+  return answer.erased_ms === undefined ? {} : { outcome: { kind: "applied" } };
 };
 
 let isBusy = false;

@@ -133,7 +133,9 @@ impl ApiError {
                     | EngineError::BankNotFound(_)
                     | EngineError::PairNotFound(_)
                     | EngineError::NotWaiting(_) => StatusCode::NOT_FOUND,
+                    EngineError::Erased(_) => StatusCode::GONE,
                     EngineError::NotDecided(_)
+                    | EngineError::PlanChanged { .. }
                     | EngineError::Conflict { .. }
                     | EngineError::EmbeddingConflict { .. } => StatusCode::CONFLICT,
                     EngineError::InvalidId(_) | EngineError::InvalidParameter { .. } => {

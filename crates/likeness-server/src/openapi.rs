@@ -32,8 +32,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "operations", description = "For those who run it"),
     ),
     paths(
-        api::upload, api::image, api::file, api::thumbnail, api::explain, api::match_picture,
-        api::clusters, api::cluster, api::correct, api::corrections, api::of_image, api::undo,
+        api::upload, api::image, api::file, api::thumbnail, api::explain, api::erase, api::proof,
+        api::match_picture,
+        api::clusters, api::cluster, api::correct, api::corrections, api::of_image, api::undo, api::recluster,
         api::banks, api::create, api::bank, api::set, api::delete, api::references, api::add,
         api::add_images, api::remove, api::reference_thumbnail, api::matches, api::matches_of, api::scan,
         api::alarms, api::acknowledge, api::held, api::quarantine,
@@ -43,7 +44,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         api::overview, api::scorer, api::openapi_document, api::healthz, api::readyz, api::metrics,
     ),
     components(schemas(
-        ErrorBody, api::ClusterPage, api::CorrectionPage, api::CorrectionReceipt, api::BankList,
+        ErrorBody, api::ClusterPage, api::CorrectionPage, api::CorrectionReceipt, api::EraseReceipt, api::BankList,
         api::ReferencePage, api::MatchPage, api::AlarmPage, api::HeldPage,
         api::EmbeddingAnswer, api::EmbeddingReceipts, api::OrphanPage, api::OrphanJournal, api::ReviewPage, api::ScorerList,
     )),

@@ -4,6 +4,8 @@ mod banks;
 
 mod reviews;
 
+mod changes;
+
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::str::FromStr;
@@ -13,13 +15,13 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use likeness_core::ImageId;
+use likeness_engine::dedup::NewImage;
 use likeness_engine::dedup::view::{
     ClusterOrder, ClusterSummary, ClusterView, DecisionEvent, ExplainView, ImageView, MatchView,
     Overview, Page, UploadReceipt,
 };
 use likeness_engine::dedup::{
-    CorrectionView, EmbeddingReceipt, JoinSide, NewCorrection, NewImage, OrphanCommand,
-    OrphanQuery, OrphanReceipt,
+    CorrectionView, EmbeddingReceipt, JoinSide, OrphanCommand, OrphanQuery, OrphanReceipt,
 };
 use likeness_server::EmbeddingBody;
 use serde::Deserialize;
@@ -177,36 +179,6 @@ impl Client {
         limit: usize,
     ) -> anyhow::Result<ClusterView> {
         let mut path = format!("/v1/clusters/{}?limit={limit}", encoded(head.as_str()));
-        if let Some(cursor) = cursor {
-            path.push_str(&format!("&cursor={}", encoded(cursor)));
-        }
-        self.get(path).await
-    }
-
-    /// Makes a correction; nothing if the server does not know in time what becomes of it.
-    pub(crate) async fn correct(
-        &self,
-        correction: &NewCorrection,
-    ) -> anyhow::Result<Option<CorrectionView>> {
-        let body = serde_json::json!({
-            "id": correction.id,
-            "author": correction.author,
-            "reason": correction.reason,
-            "command": correction.command,
-        });
-        let body = Bytes::from(body.to_string());
-        let answer: serde_json::Value = self
-            .post("/v1/corrections", "application/json", body)
-            .await?;
-        correction_of(answer)
-    }
-
-    pub(crate) async fn corrections(
-        &self,
-        cursor: Option<&str>,
-        limit: usize,
-    ) -> anyhow::Result<Page<CorrectionView>> {
-        let mut path = format!("/v1/corrections?limit={limit}");
         if let Some(cursor) = cursor {
             path.push_str(&format!("&cursor={}", encoded(cursor)));
         }

@@ -12,6 +12,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Value};
 use likeness_engine::dedup::compare::ViewsMode;
+use likeness_engine::dedup::keeper::Keeper;
 use likeness_engine::dedup::{
     BankLimits, DedupConfig, EmbeddingKind, FloodConfig, JoinConfig, ReviewConfig,
 };
@@ -100,6 +101,7 @@ pub(crate) struct DedupSection {
     pub(crate) views: ViewsMode,
     pub(crate) join: JoinSection,
     pub(crate) max_looks: usize,
+    pub(crate) keeper: Keeper,
     pub(crate) max_pending: u64,
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
@@ -333,6 +335,7 @@ impl Config {
             views: section.views,
             join: section.join.config(),
             max_looks: section.max_looks,
+            keeper: section.keeper,
             max_pending: section.max_pending,
             max_bytes_in_flight: section.max_bytes_in_flight.0,
             threshold: (section.threshold > 0.0).then_some(section.threshold),

@@ -76,6 +76,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<EngineError>() {
         return match error {
             EngineError::ImageNotFound(_)
+            | EngineError::Erased(_)
             | EngineError::ClusterNotFound(_)
             | EngineError::PairNotFound(_) => Some(3),
             EngineError::NotDecided(_)
@@ -97,7 +98,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = cause.downcast_ref::<RemoteError>() {
         return match error.status {
-            404 => Some(3),
+            404 | 410 => Some(3),
             429 | 503 => Some(5),
             409 if error.code == "not_decided" => Some(5),
             400..500 => Some(4),

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use likeness_core::ImageId;
+use likeness_core::{ImageId, Sha256};
 use likeness_engine::EngineError;
+use likeness_engine::dedup::recluster::{ApplyPlan, Reclustered, Reclustering};
 use likeness_engine::dedup::view::{
     ClusterOrder, ClusterSummary, ClusterView, Decision, DecisionKind, ExplainView, ImageStatus,
     ImageView, MatchView, Overview, Page, UploadReceipt,
 };
 use likeness_engine::dedup::{
-    CorrectionView, Dedup, EmbeddingReceipt, NewCorrection, NewImage, OrphanCommand, OrphanQuery,
-    OrphanReceipt,
+    CorrectionView, Dedup, EmbeddingReceipt, ErasurePlan, ErasureProof, ErasureView, NewCorrection,
+    NewErasure, NewImage, OrphanCommand, OrphanQuery, OrphanReceipt,
 };
 use likeness_server::EmbeddingBody;
 
@@ -275,6 +276,53 @@ impl Session {
         }
     }
 
+    /// Erases an image and waits until nothing is left of it.
+    pub(crate) async fn erase(&self, erasure: &NewErasure) -> anyhow::Result<ErasureView> {
+        const SLICE: Duration = Duration::from_secs(60);
+        loop {
+            let found = match self {
+                Self::Local(dedup) => dedup.erase(erasure.clone(), SLICE).await?,
+                Self::Remote(client) => client.erase(erasure).await?,
+            };
+            // The same call is the same erasure, so asking again does nothing but wait.
+            if let Some(view) = found {
+                return Ok(view);
+            }
+        }
+    }
+
+    pub(crate) async fn plan_erasure(&self, id: &ImageId) -> anyhow::Result<ErasurePlan> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.plan_erasure(id).await?),
+            Self::Remote(client) => client.plan_erasure(id).await,
+        }
+    }
+
+    pub(crate) async fn prove_erasure(
+        &self,
+        id: &ImageId,
+        sha256: Option<Sha256>,
+    ) -> anyhow::Result<ErasureProof> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.prove_erasure(id, sha256).await?),
+            Self::Remote(client) => client.prove_erasure(id, sha256).await,
+        }
+    }
+
+    pub(crate) async fn recluster(&self) -> anyhow::Result<Reclustering> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.recluster().await?),
+            Self::Remote(client) => client.recluster().await,
+        }
+    }
+
+    pub(crate) async fn apply_reclustering(&self, apply: ApplyPlan) -> anyhow::Result<Reclustered> {
+        match self {
+            Self::Local(dedup) => Ok(dedup.apply_reclustering(apply).await?),
+            Self::Remote(client) => client.apply_reclustering(&apply).await,
+        }
+    }
+
     pub(crate) async fn overview(&self) -> anyhow::Result<Overview> {
         match self {
             Self::Local(dedup) => Ok(dedup.overview().await?),
@@ -302,6 +350,7 @@ fn rejection(image: ImageView) -> Decision {
         uploaded_ms: image.uploaded_ms,
         decided_ms: image.uploaded_ms,
         generation: 0,
+        is_head: false,
         rejection: image.rejection,
     }
 }

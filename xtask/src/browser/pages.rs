@@ -39,6 +39,7 @@ pub(super) const FILLED: &[Step] = &[
     ),
     ("a pair is told apart on an image's page", tell_apart),
     ("an orphan is shown and given up", orphan),
+    ("a picture is erased, and its page says so", erase),
     ("a file that is chosen gets its verdict", upload),
     ("matching without storing says so", match_only),
     (
@@ -297,6 +298,26 @@ fn tell_apart(visit: &mut Visit) -> anyhow::Result<()> {
         .browser
         .click(".corrections > li.standing [data-correct=undo]")?;
     visit.wait("document.body.innerText.includes('undone by')")
+}
+
+fn erase(visit: &mut Visit) -> anyhow::Result<()> {
+    visit.open("/images/picture-04-edit-3")?;
+    sign(visit, "the owner asked")?;
+    // Closed until it is opened, so that one click erases nothing.
+    visit.wait("!document.querySelector('details.erase').open")?;
+    visit.browser.click("details.erase summary")?;
+    visit.screenshot("image-erasing")?;
+    visit.browser.click("[data-correct=erase]")?;
+    visit.wait("document.body.innerText.includes('This picture was erased')")?;
+    visit.wait("document.body.innerText.includes('the owner asked')")?;
+    visit.screenshot("image-erased")?;
+    // The browser itself reports the answer of 410, as it should, and nothing else.
+    let messages = visit.browser.console()?;
+    ensure!(
+        messages.iter().all(|message| message.contains("410")),
+        "the console says {messages:?}"
+    );
+    Ok(())
 }
 
 fn upload(visit: &mut Visit) -> anyhow::Result<()> {

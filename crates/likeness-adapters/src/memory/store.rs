@@ -4,8 +4,13 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use likeness_core::log::{EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Topic};
-use likeness_core::state::{CasOutcome, Direction, Key, Row, Scan, StateStore, Table, Write};
+use likeness_core::log::{
+    EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Redaction, SweptRecord,
+    SweptRecords, Topic,
+};
+use likeness_core::state::{
+    CasOutcome, Direction, Key, Row, Scan, StateStore, SweptRow, SweptRows, Table, Write,
+};
 use likeness_core::step::{Consumer, Durability, Emit, Step, StepOutcome, StepStore};
 use likeness_core::{StoreError, StoreResult};
 use tokio::sync::watch;
@@ -79,6 +84,18 @@ impl Database {
         &records[records.partition_point(|record| record.offset < from)..]
     }
 
+    fn redact(&mut self, redactions: Vec<Redaction>) {
+        for redaction in redactions {
+            let place = (redaction.topic, redaction.partition);
+            let records = self.log.get_mut(&place).into_iter().flatten();
+            let found = records.into_iter().find(|it| it.offset == redaction.offset);
+            if let Some(record) = found {
+                record.key = redaction.replacement.key;
+                record.payload = redaction.replacement.payload;
+            }
+        }
+    }
+
     fn get(&self, key: &Key) -> Option<Bytes> {
         let rows = self.state.get(&(key.table, key.partition.clone()))?;
         rows.get(&key.sort).cloned()
@@ -126,6 +143,7 @@ impl Database {
             self.put(claim.key, claim.value);
         }
         self.write(step.writes);
+        self.redact(step.redactions);
         let append = |emit: Emit| self.append(emit.topic, emit.partition, emit.records);
         StepOutcome::Committed(step.emits.into_iter().map(append).collect())
     }
@@ -186,6 +204,54 @@ impl EventLog for MemoryStore {
         }
         Ok(())
     }
+
+    async fn redact(&self, redactions: Vec<Redaction>) -> StoreResult<()> {
+        for redaction in &redactions {
+            redaction.topic.validate(STORE)?;
+        }
+        self.database().redact(redactions);
+        Ok(())
+    }
+
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRecords> {
+        let database = self.database();
+        let mut partitions: Vec<_> = database.log.iter().collect();
+        partitions.sort_by_key(|(place, _)| **place);
+        let all = partitions
+            .into_iter()
+            .flat_map(|((topic, partition), records)| {
+                records.iter().map(|record| SweptRecord {
+                    topic: topic.0.to_owned(),
+                    partition: *partition,
+                    record: record.clone(),
+                })
+            });
+        let (records, next) = page(all, after, limit)?;
+        Ok(SweptRecords { records, next })
+    }
+}
+
+/// Takes a page of what is listed in the same order each time. The cursor is how many came before, so what is
+/// added or removed meanwhile may shift the rest: nothing does while a test sweeps.
+fn page<T>(
+    all: impl Iterator<Item = T>,
+    after: Option<Bytes>,
+    limit: usize,
+) -> StoreResult<(Vec<T>, Option<Bytes>)> {
+    let skipped = match after {
+        None => 0,
+        Some(cursor) => {
+            let cursor = cursor.as_ref().try_into();
+            u64::from_be_bytes(cursor.map_err(|_| StoreError::invalid(STORE, "not a cursor"))?)
+        }
+    };
+    let mut rest = all.skip(usize::try_from(skipped).unwrap_or(usize::MAX));
+    let found: Vec<T> = rest.by_ref().take(limit).collect();
+    let end = skipped + found.len() as u64;
+    let next = rest
+        .next()
+        .map(|_| Bytes::copy_from_slice(&end.to_be_bytes()));
+    Ok((found, next))
 }
 
 #[async_trait]
@@ -246,6 +312,24 @@ impl StateStore for MemoryStore {
             None => database.delete(key.clone()),
         }
         Ok(CasOutcome::Applied)
+    }
+
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRows> {
+        let database = self.database();
+        let mut partitions: Vec<_> = database.state.iter().collect();
+        partitions.sort_by_key(|(key, _)| *key);
+        let all = partitions
+            .into_iter()
+            .flat_map(|((table, partition), rows)| {
+                rows.iter().map(|(sort, value)| SweptRow {
+                    table: table.0.to_owned(),
+                    partition: partition.clone(),
+                    sort: sort.clone(),
+                    value: value.clone(),
+                })
+            });
+        let (rows, next) = page(all, after, limit)?;
+        Ok(SweptRows { rows, next })
     }
 }
 

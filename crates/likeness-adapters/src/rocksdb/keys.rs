@@ -25,6 +25,28 @@ pub(super) fn log_prefix(topic: Topic, partition: Partition) -> Vec<u8> {
     prefix
 }
 
+/// Returns the topic and the partition in a log key.
+pub(super) fn log_place(key: &[u8]) -> StoreResult<(String, Partition)> {
+    let damaged = || corrupt(key, "not the key of a log record");
+    let (prefix, _) = key.split_last_chunk::<8>().ok_or_else(damaged)?;
+    let (topic, partition) = prefix.split_last_chunk::<4>().ok_or_else(damaged)?;
+    let topic = topic.strip_suffix(&[0]).ok_or_else(damaged)?;
+    let topic = String::from_utf8(topic.to_vec()).map_err(|_| damaged())?;
+    Ok((topic, Partition(u32::from_be_bytes(*partition))))
+}
+
+/// Returns the table, the partition key and the sort key in a key of the state.
+pub(super) fn read_state_key(key: &[u8]) -> StoreResult<(String, Bytes, Bytes)> {
+    let damaged = || corrupt(key, "not the key of a row");
+    let end = key.iter().position(|&byte| byte == 0).ok_or_else(damaged)?;
+    let table = String::from_utf8(key[..end].to_vec()).map_err(|_| damaged())?;
+    let (len, rest) = key[end + 1..].split_first_chunk().ok_or_else(damaged)?;
+    let len = usize::from(u16::from_be_bytes(*len));
+    let (partition, sort) = rest.split_at_checked(len).ok_or_else(damaged)?;
+    let copy = Bytes::copy_from_slice;
+    Ok((table, copy(partition), copy(sort)))
+}
+
 /// Returns the offset in a log key.
 pub(super) fn log_offset(key: &[u8]) -> StoreResult<Offset> {
     match key.last_chunk() {
@@ -151,6 +173,21 @@ mod tests {
 
     fn key(table: &'static str, partition: &[u8], sort: &[u8]) -> Key {
         Key::new(Table(table), partition.to_vec(), sort.to_vec())
+    }
+
+    #[test]
+    fn keys_read_back() {
+        let partition = Partition(7);
+        let key = log_key(TOPIC, partition, Offset(u64::MAX));
+        assert_eq!(log_place(&key).unwrap(), ("events".to_owned(), partition));
+        assert!(log_place(b"short").is_err());
+        for (partition, sort) in [(&b"p"[..], &b""[..]), (b"\0", b"\0\xff"), (b"ab", b"c")] {
+            let found = read_state_key(&state_key(&super::tests::key("table", partition, sort)));
+            let (table, found_partition, found_sort) = found.unwrap();
+            assert_eq!(table, "table");
+            assert_eq!((&found_partition[..], &found_sort[..]), (partition, sort));
+        }
+        assert!(read_state_key(b"table\0\0\x09p").is_err());
     }
 
     #[test]

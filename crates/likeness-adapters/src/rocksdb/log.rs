@@ -5,7 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ::rocksdb::{ReadOptions, WriteBatch};
 use async_trait::async_trait;
-use likeness_core::log::{EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Topic};
+use bytes::Bytes;
+use likeness_core::log::{
+    EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Redaction, SweptRecord,
+    SweptRecords, Topic,
+};
 use likeness_core::{StoreError, StoreResult};
 use tokio::sync::watch;
 
@@ -137,6 +141,42 @@ impl Database {
         Ok(records)
     }
 
+    /// Puts replacements into `batch`, where there are records. The caller has the turn to write.
+    pub(super) fn add_redactions(
+        &self,
+        batch: &mut WriteBatch,
+        redactions: &[Redaction],
+    ) -> StoreResult<()> {
+        for redaction in redactions {
+            let key = keys::log_key(redaction.topic, redaction.partition, redaction.offset);
+            if self.get(CF_LOG, &key)?.is_some() {
+                let value = keys::log_value(&redaction.replacement)?;
+                batch.put_cf(self.cf(CF_LOG), key, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn redact(&self, redactions: &[Redaction], pace: Pace) -> Result<(), WriteError> {
+        let mut batch = WriteBatch::default();
+        self.add_redactions(&mut batch, redactions)?;
+        self.write(batch, pace)
+    }
+
+    fn sweep_log(&self, after: Option<&[u8]>, limit: usize) -> StoreResult<SweptRecords> {
+        let (entries, next) = self.sweep(CF_LOG, after, limit)?;
+        let records = entries.iter().map(|(key, value)| {
+            let (topic, partition) = keys::log_place(key)?;
+            Ok(SweptRecord {
+                topic,
+                partition,
+                record: keys::read_record(key, value)?,
+            })
+        });
+        let records = records.collect::<StoreResult<_>>()?;
+        Ok(SweptRecords { records, next })
+    }
+
     fn append(
         &self,
         topic: Topic,
@@ -202,5 +242,19 @@ impl EventLog for EmbeddedStore {
         reached
             .map(drop)
             .map_err(|error| StoreError::unavailable(STORE, error))
+    }
+
+    async fn redact(&self, redactions: Vec<Redaction>) -> StoreResult<()> {
+        for redaction in &redactions {
+            redaction.topic.validate(STORE)?;
+        }
+        self.in_turn(move |database, pace| database.redact(&redactions, pace))
+            .await?;
+        self.synced().await
+    }
+
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRecords> {
+        self.blocking(move |database| database.sweep_log(after.as_deref(), limit))
+            .await
     }
 }

@@ -47,6 +47,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::rocksdb::{ColumnFamily, DB, WriteBatch, WriteOptions};
+use bytes::Bytes;
 use likeness_core::{StoreError, StoreResult};
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
@@ -166,6 +167,9 @@ struct Database {
     ends: PartitionEnds,
 }
 
+/// Keys with their values, and where to go on.
+type Page = (Vec<(Vec<u8>, Vec<u8>)>, Option<Bytes>);
+
 /// What a write does if RocksDB is behind with flushing and wants to slow writers down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
@@ -249,6 +253,29 @@ impl Database {
             .map_err(|error| store_error(cf, &error))
     }
 
+    /// Returns at most `limit` keys with their values, after the one given, and the last of them if there are
+    /// more. A key that is overwritten meanwhile comes once, as it was or as it is.
+    fn sweep(&self, cf: &'static str, after: Option<&[u8]>, limit: usize) -> StoreResult<Page> {
+        let mut iterator = self.db.raw_iterator_cf(self.cf(cf));
+        match after {
+            None => iterator.seek_to_first(),
+            // No key lies between `after` and itself with a zero appended.
+            Some(after) => iterator.seek([after, &[0]].concat()),
+        }
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut next = None;
+        while let Some((key, value)) = iterator.item() {
+            if entries.len() == limit {
+                next = entries.last().map(|(key, _)| Bytes::copy_from_slice(key));
+                break;
+            }
+            entries.push((key.to_vec(), value.to_vec()));
+            iterator.next();
+        }
+        iterator.status().map_err(|error| store_error(cf, &error))?;
+        Ok((entries, next))
+    }
+
     fn write(&self, batch: WriteBatch, pace: Pace) -> Result<(), WriteError> {
         if batch.is_empty() {
             return Ok(());
@@ -273,7 +300,6 @@ impl fmt::Debug for EmbeddedStore {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
     use futures::FutureExt as _;
     use likeness_core::state::{Key, StateStore, Table, Write};
 

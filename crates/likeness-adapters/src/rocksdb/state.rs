@@ -4,7 +4,9 @@ use ::rocksdb::{ReadOptions, WriteBatch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use likeness_core::StoreResult;
-use likeness_core::state::{CasOutcome, Direction, Key, Row, Scan, StateStore, Write};
+use likeness_core::state::{
+    CasOutcome, Direction, Key, Row, Scan, StateStore, SweptRow, SweptRows, Write,
+};
 
 use super::error::{WriteError, store_error};
 use super::{CF_STATE, Database, EmbeddedStore, Pace, STORE, keys};
@@ -58,6 +60,21 @@ impl Database {
             .status()
             .map_err(|error| store_error(CF_STATE, &error))?;
         Ok(rows)
+    }
+
+    fn sweep_state(&self, after: Option<&[u8]>, limit: usize) -> StoreResult<SweptRows> {
+        let (entries, next) = self.sweep(CF_STATE, after, limit)?;
+        let rows = entries.into_iter().map(|(key, value)| {
+            let (table, partition, sort) = keys::read_state_key(&key)?;
+            Ok(SweptRow {
+                table,
+                partition,
+                sort,
+                value: Bytes::from(value),
+            })
+        });
+        let rows = rows.collect::<StoreResult<_>>()?;
+        Ok(SweptRows { rows, next })
     }
 
     pub(super) fn add_writes(&self, batch: &mut WriteBatch, writes: &[Write]) {
@@ -146,5 +163,10 @@ impl StateStore for EmbeddedStore {
         // A conflict too: whoever acts on another's write must not see it taken back.
         self.synced().await?;
         Ok(outcome)
+    }
+
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRows> {
+        self.blocking(move |database| database.sweep_state(after.as_deref(), limit))
+            .await
     }
 }

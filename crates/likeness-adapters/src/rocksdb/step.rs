@@ -54,6 +54,7 @@ impl Database {
                 &emit.records,
             )?);
         }
+        self.add_redactions(&mut batch, &step.redactions)?;
         fault::point("step.before_write");
         self.write(batch, pace)?;
         fault::point("step.after_write");

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use likeness_adapters::MemoryStore;
-use likeness_core::log::{EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Topic};
-use likeness_core::state::{CasOutcome, Key, Row, Scan, StateStore, Write};
+use likeness_core::log::{
+    EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Redaction, SweptRecords, Topic,
+};
+use likeness_core::state::{CasOutcome, Key, Row, Scan, StateStore, SweptRows, Write};
 use likeness_core::step::{
     Claim, Durability, Emit, SequencedStepStore, Step, StepOutcome, StepStore,
 };
@@ -75,6 +77,14 @@ impl EventLog for FaultyStore {
     async fn wait(&self, topic: Topic, partition: Partition, from: Offset) -> StoreResult<()> {
         self.inner.wait(topic, partition, from).await
     }
+
+    async fn redact(&self, redactions: Vec<Redaction>) -> StoreResult<()> {
+        self.change(self.inner.redact(redactions)).await
+    }
+
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRecords> {
+        EventLog::sweep(self.inner.as_ref(), after, limit).await
+    }
 }
 
 #[async_trait]
@@ -103,6 +113,10 @@ impl StateStore for FaultyStore {
     ) -> StoreResult<CasOutcome> {
         self.change(self.inner.compare_and_set(key, expected, new))
             .await
+    }
+
+    async fn sweep(&self, after: Option<Bytes>, limit: usize) -> StoreResult<SweptRows> {
+        StateStore::sweep(self.inner.as_ref(), after, limit).await
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn numbered_step(n: u64) -> Step {
     };
     Step {
         claim: None,
+        redactions: Vec::new(),
         writes: vec![Write::Put(numbered_key(n), value)],
         emits: vec![Emit {
             topic: TOPIC,

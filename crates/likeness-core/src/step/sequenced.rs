@@ -1,7 +1,7 @@
 //! The commit rule over a log and a state store that share nothing.
 //!
 //! ```text
-//! claim (compare-and-set) → upserts → events → positions (upserts)
+//! claim (compare-and-set) → upserts → events → redactions → positions (upserts)
 //! ```
 //!
 //! Each phase is durable before the next begins. A crash between two leaves the positions old, so
@@ -78,6 +78,9 @@ impl StepStore for SequencedStepStore {
                 .append(emit.topic, emit.partition, emit.records)
                 .await?;
             offsets.push(offset);
+        }
+        if !step.redactions.is_empty() {
+            self.log.redact(step.redactions).await?;
         }
         if !step.positions.is_empty() {
             let rows = step.positions.into_iter().map(position_row).collect();

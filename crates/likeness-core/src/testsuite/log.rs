@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Random, assert_invalid, in_time, join, unique};
+use super::{Random, assert_invalid, audit, in_time, join, unique};
 use crate::log::{EventLog, NewRecord, Offset, Partition, ReadLimits, Record, Topic};
 
-const TOPIC: Topic = Topic("testsuite");
+pub(super) const TOPIC: Topic = Topic("testsuite");
 /// Its name continues the other's, which tells stores apart that glue names to keys.
-const LONGER_TOPIC: Topic = Topic("testsuite-2");
+pub(super) const LONGER_TOPIC: Topic = Topic("testsuite-2");
 /// No check appends to this one.
 const NO_TOPIC: Topic = Topic("testsuite-none");
 
@@ -29,6 +29,8 @@ pub async fn check_log(log: Arc<dyn EventLog>) {
     waiting_ends_when_there_is_a_record(&log).await;
     concurrent_appends_are_all_seen_in_order(&log).await;
     random_operations_agree_with_a_list(&*log).await;
+    audit::redactions_change_records_where_they_stand(&*log).await;
+    audit::a_sweep_returns_every_record_once(&*log).await;
 }
 
 /// Checks that acknowledged records survive a restart, and that offsets go on growing after it.
@@ -43,13 +45,17 @@ pub async fn check_log_reopen(open: impl AsyncFn() -> Arc<dyn EventLog>) {
     let names = [unique("a"), unique("b"), unique("c")];
     let last = append(&*log, partition, names.iter().map(record).collect()).await;
     let before = read_all(&*log, TOPIC, partition, start).await;
+    assert_eq!(payloads(&before), names);
+    audit::redact(&*log, partition, before[1].offset, "redacted").await;
+    let before = read_all(&*log, TOPIC, partition, start).await;
     let old_end = end(&*log, partition).await;
     drop(log);
 
     let log = open().await;
     let after = read_all(&*log, TOPIC, partition, start).await;
     assert_eq!(after, before, "acknowledged records after a restart");
-    assert_eq!(payloads(&after), names);
+    let expected = [names[0].clone(), Bytes::from("redacted"), names[2].clone()];
+    assert_eq!(payloads(&after), expected);
     let new_end = end(&*log, partition).await;
     assert!(new_end > last, "the end {new_end} fell behind {last}");
     let next = append(&*log, partition, vec![record(&unique("d"))]).await;
@@ -373,7 +379,7 @@ async fn random_operations_agree_with_a_list(log: &dyn EventLog) {
     }
 }
 
-fn record(name: &Bytes) -> NewRecord {
+pub(super) fn record(name: &Bytes) -> NewRecord {
     NewRecord {
         key: Bytes::from("key"),
         payload: name.clone(),
@@ -387,11 +393,15 @@ fn payloads(records: &[Record]) -> Vec<Bytes> {
         .collect()
 }
 
-async fn append(log: &dyn EventLog, partition: Partition, records: Vec<NewRecord>) -> Offset {
+pub(super) async fn append(
+    log: &dyn EventLog,
+    partition: Partition,
+    records: Vec<NewRecord>,
+) -> Offset {
     log.append(TOPIC, partition, records).await.expect("append")
 }
 
-async fn end(log: &dyn EventLog, partition: Partition) -> Offset {
+pub(super) async fn end(log: &dyn EventLog, partition: Partition) -> Offset {
     log.end(TOPIC, partition).await.expect("end")
 }
 

@@ -10,6 +10,7 @@
 //! Random operations are drawn from a seed that stands in every message; set
 //! `LIKENESS_TEST_SEED` to run the same ones again.
 
+mod audit;
 mod catalog;
 mod log;
 mod objects;

@@ -34,6 +34,7 @@ pub async fn check_state(store: Arc<dyn StateStore>) {
     one_contender_wins_a_compare_and_set(&store).await;
     readers_see_whole_batches_of_a_partition(&store).await;
     model::random_operations_agree_with_a_map(&*store).await;
+    a_sweep_returns_every_row_once(&*store).await;
 }
 
 /// Checks that acknowledged writes survive a restart. `open` opens the same store each time.
@@ -407,6 +408,35 @@ async fn readers_see_whole_batches_of_a_partition(store: &Arc<dyn StateStore>) {
         tokio::task::yield_now().await;
     }
     join(writer).await;
+}
+
+async fn a_sweep_returns_every_row_once(store: &dyn StateStore) {
+    let name = unique("swept");
+    let mut expected = Vec::new();
+    for table in [TABLE, LONGER_TABLE] {
+        for (end, sort) in [("", ""), ("", "a"), ("", "b"), ("x", "a")] {
+            let partition = Bytes::from([&name[..], end.as_bytes()].concat());
+            let key = Key::new(table, partition, sort);
+            expected.push((table.0.to_owned(), key.partition.clone(), key.sort.clone()));
+            write(store, vec![Write::Put(key, name.clone())]).await;
+        }
+    }
+    expected.sort();
+    for limit in [3, 1_000] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.sweep(after.clone(), limit).await.expect("sweeps");
+            assert!(page.rows.len() <= limit, "the limit is kept");
+            let of_this = page.rows.into_iter().filter(|row| row.value == name);
+            found.extend(of_this.map(|row| (row.table, row.partition, row.sort)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        found.sort();
+        assert_eq!(found, expected);
+    }
 }
 
 fn row(sort: &'static str, value: &'static str) -> Row {

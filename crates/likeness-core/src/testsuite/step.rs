@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::log::read_all;
 use super::{assert_invalid, in_time, join, unique};
-use crate::log::{EventLog, NewRecord, Offset, Partition, Record, Topic};
+use crate::log::{EventLog, NewRecord, Offset, Partition, Record, Redaction, Topic};
 use crate::state::{Key, StateStore, Table, Write};
 use crate::step::{Claim, Consumer, Durability, Emit, Position, Step, StepOutcome, StepStore};
 
@@ -55,6 +55,7 @@ pub async fn check_step(parts: StepParts, repeats: Repeats) {
     equal_contenders_commit_one_step(&parts, repeats).await;
     invalid_steps_write_nothing(&parts).await;
     who_reads_an_event_reads_its_rows(&parts).await;
+    a_redaction_is_part_of_its_step(&parts).await;
 }
 
 /// Checks that committed steps survive a restart, whole. `open` opens the same store each time.
@@ -335,7 +336,7 @@ async fn invalid_steps_write_nothing(parts: &StepParts) {
     let name = unique("invalid");
     let before = position(parts, CONSUMER, partition).await;
     let good = sample_step(&name, partition, before.next());
-    let mut bad_steps = vec![good; 5];
+    let mut bad_steps = vec![good; 6];
     bad_steps[0].emits[0].records.clear();
     bad_steps[1].emits[0].topic = Topic("Not A Topic");
     bad_steps[2].writes.push(Write::Delete(key(&Bytes::new())));
@@ -343,6 +344,12 @@ async fn invalid_steps_write_nothing(parts: &StepParts) {
     bad_steps[4].claim = Some(Claim {
         key: key(&Bytes::new()),
         value: Bytes::new(),
+    });
+    bad_steps[5].redactions.push(Redaction {
+        topic: Topic("Not A Topic"),
+        partition,
+        offset: start,
+        replacement: record(&name),
     });
     for step in bad_steps {
         assert_invalid(parts.steps.commit(step, Durability::Process).await);
@@ -395,6 +402,38 @@ async fn who_reads_an_event_reads_its_rows(parts: &StepParts) {
     );
 }
 
+async fn a_redaction_is_part_of_its_step(parts: &StepParts) {
+    let partition = Partition(5);
+    let start = end(parts, partition).await;
+    let (first, second) = (unique("redacted"), unique("redacting"));
+    let step = sample_step(&first, partition, Offset(1));
+    let offset = committed(parts.steps.commit(step, Durability::Process).await)[0];
+    let mut step = sample_step(&second, partition, Offset(2));
+    step.redactions = vec![Redaction {
+        topic: TOPIC,
+        partition,
+        offset,
+        replacement: record(&Bytes::from("gone")),
+    }];
+    committed(parts.steps.commit(step.clone(), Durability::Synced).await);
+    let names = names_since(parts, partition, start).await;
+    assert_eq!(names, [Bytes::from("gone"), second.clone()]);
+    assert_row(parts, &second, Some(&second)).await;
+    // Of a step that is refused nothing is redacted.
+    step.claim = Some(Claim {
+        key: key(&second),
+        value: Bytes::from("another"),
+    });
+    step.redactions[0].replacement = record(&Bytes::from("never"));
+    let refused = parts.steps.commit(step, Durability::Synced).await;
+    assert!(
+        matches!(refused, Ok(StepOutcome::Conflict(_))),
+        "{refused:?}"
+    );
+    let names = names_since(parts, partition, start).await;
+    assert_eq!(names[0], Bytes::from("gone"));
+}
+
 /// A step that writes the row `name`, emits the event `name`, and moves [`CONSUMER`] to `next` in
 /// the input partition of the same number.
 fn sample_step(name: &Bytes, partition: Partition, next: Offset) -> Step {
@@ -406,6 +445,7 @@ fn sample_step(name: &Bytes, partition: Partition, next: Offset) -> Step {
             partition,
             records: vec![record(name)],
         }],
+        redactions: Vec::new(),
         positions: vec![Position {
             consumer: CONSUMER,
             topic: INPUT,

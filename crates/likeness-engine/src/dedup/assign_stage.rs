@@ -8,51 +8,59 @@
 //! did not find is shown in the explanation and decides nothing.
 
 mod changes;
+mod correct;
 mod marks;
 #[cfg(test)]
 pub(in crate::dedup) mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use likeness_core::log::{NewRecord, Offset, Record, Topic};
+use likeness_core::log::{EventLog, Offset, Record, Redaction, Topic};
 use likeness_core::state::{StateStore, Write};
-use likeness_core::step::{Consumer, Durability, Emit, Position, Step, StepStore};
+use likeness_core::step::{Consumer, Durability, Position, StepOutcome, StepStore};
 use likeness_core::{Generation, ImageId, StoreError, fault};
 
 use super::backlog::Backlog;
 use super::banks::{BankLimits, BankMatch, Banks};
 use super::candidates_stage::subject;
-use super::corrections::apply::apply;
-use super::corrections::{CORRECTED, passed_on};
+use super::erasure::replay::Recorded;
+use super::erasure::{Finisher, Places, Tombstone, erased_key, places_key};
 use super::flood::FloodConfig;
 use super::guard::Weighing;
+use super::keeper::Keeper;
 use super::live_index::{BLOCK, BeforeWithViews, LiveIndex};
 use super::pairs::{Done, EXPLAINED, Known, PairScorer, Subject, add_distant, keep_relevant};
 use super::records::{ScoreEvent, Totals};
 use super::reviews::{self, GreyZone};
-use super::stage::{Passing, Stage};
-use super::tables::{ASSIGN_STAGE, PARTITION, SCORES, canonical_key, decode, encode, totals_key};
+use super::stage::{Passing, Stage, passed_on};
+use super::tables::{
+    ASSIGN_STAGE, CANDIDATES, PARTITION, SCORES, SIGNATURES, UPLOADS, canonical_key, decode,
+    encode, totals_key,
+};
 use super::view::{CandidateSource, Decision, DecisionKind};
 use super::waiters::Waiters;
 use crate::EngineError;
 use crate::cpu::CpuPool;
 use crate::metrics::{DECISION_LATENCY_SECONDS, DECISIONS_TOTAL, INDEX_BYTES, INDEX_IMAGES};
 use changes::{Changes, Explained};
-use marks::acknowledged;
 
 /// Scores in, decisions out.
 #[derive(Debug)]
 pub(super) struct AssignStage {
     pub(super) state: Arc<dyn StateStore>,
     pub(super) steps: Arc<dyn StepStore>,
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) recorded: Recorded,
+    pub(super) finisher: Arc<Finisher>,
     pub(super) index: Arc<LiveIndex>,
     /// Where the images of a block are searched for.
     pub(super) cpu: CpuPool,
     /// Parts that the searches of a block are dealt into.
     pub(super) threads: usize,
     pub(super) scorer: Arc<PairScorer>,
+    pub(super) keeper: Keeper,
     pub(super) waiters: Arc<Waiters>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) generation: Generation,
@@ -80,6 +88,8 @@ pub(super) struct Undecided {
     event: ScoreEvent,
     /// Absent if the image was rejected.
     subject: Option<Subject>,
+    /// What the log says was decided, if this is a replay.
+    recorded: Option<Decision>,
 }
 
 #[async_trait]
@@ -98,20 +108,30 @@ impl Stage for AssignStage {
                 work: Passing::Correction(correction),
             });
         }
-        let event: ScoreEvent = decode("scores", &record.payload)?;
+        let mut event: ScoreEvent = decode("scores", &record.payload)?;
+        event.places.scores = Some(offset);
         let subject = match event.rejection {
             Some(_) => None,
-            None => Some(subject(self.state.as_ref(), &event.upload, self.scorer.views()).await?),
+            None => match subject(self.state.as_ref(), &event.upload, self.scorer.views()).await {
+                Err(EngineError::Erased(_)) => None,
+                outcome => Some(outcome?),
+            },
+        };
+        let undecided = Undecided {
+            event,
+            subject,
+            recorded: None,
         };
         Ok(Item {
             offset,
-            work: Passing::Image(Undecided { event, subject }),
+            work: Passing::Image(undecided),
         })
     }
 
     /// Images between two corrections are one commit, each correction is one.
     async fn commit(&self, items: Vec<Item>, position: Position) -> Result<(), EngineError> {
         let at = |next| Position { next, ..position };
+        self.finish().await;
         let mut images = Vec::new();
         for Item { offset, work } in items {
             match work {
@@ -121,7 +141,11 @@ impl Stage for AssignStage {
                         self.decide_images(std::mem::take(&mut images), at(offset))
                             .await?;
                     }
-                    self.correct(&correction, at(offset.next())).await?;
+                    let next = at(offset.next());
+                    match Tombstone::of(&correction.key, &correction.payload)? {
+                        Some(tombstone) => self.stand_in(&tombstone, next).await?,
+                        None => self.correct(&correction, offset, next).await?,
+                    }
                 }
             }
         }
@@ -133,36 +157,6 @@ impl Stage for AssignStage {
 }
 
 impl AssignStage {
-    async fn correct(&self, correction: &NewRecord, position: Position) -> Result<(), EngineError> {
-        let totals = totals(self.state.as_ref()).await?;
-        let state = self.state.as_ref();
-        let applied = apply(state, &self.scorer, self.bank_limits, totals, correction).await?;
-        let mut step = Step {
-            positions: vec![position],
-            ..Step::default()
-        };
-        let corrected_totals = applied.as_ref().map(|corrected| corrected.totals);
-        if let Some(corrected) = applied {
-            step.writes = corrected.writes;
-            step.writes
-                .push(Write::Put(totals_key(), encode(&corrected.totals)));
-            step.emits.push(Emit {
-                topic: CORRECTED,
-                partition: PARTITION,
-                records: vec![corrected.event],
-            });
-            step.emits.extend(acknowledged(&corrected.alarms));
-        }
-        fault::point("assign.before_correction");
-        self.steps.commit(step, Durability::Process).await?;
-        fault::point("assign.after_correction");
-        if let Some(totals) = corrected_totals {
-            reviews::report(&totals);
-        }
-        self.backlog.done(1);
-        Ok(())
-    }
-
     async fn decide_images(
         &self,
         items: Vec<Undecided>,
@@ -170,30 +164,40 @@ impl AssignStage {
     ) -> Result<(), EngineError> {
         let num_items = items.len() as u64;
         let mut changes = Changes::begin(self).await?;
-        let keys: Vec<_> = items
-            .iter()
-            .map(|item| canonical_key(&item.event.upload.id))
-            .collect();
-        let decided_before = self.state.get_many(&keys).await?;
-        let mut seen = HashSet::new();
-        // A step that was run again may have put an event into the log twice.
-        let mut fresh: VecDeque<_> = items
-            .into_iter()
-            .zip(decided_before)
-            .filter(|(item, before)| before.is_none() && seen.insert(item.event.upload.id.clone()))
-            .map(|(item, _)| item)
-            .collect();
+        let Fresh {
+            items: mut fresh,
+            mut repeated,
+            redactions,
+        } = self.fresh(items, &mut changes).await?;
+        let ids = fresh.iter().map(|item| item.event.upload.id.clone());
+        let mut taken = self.recorded.take(&ids.collect()).await?;
+        for item in &mut fresh {
+            item.recorded = taken.decisions.remove(&item.event.upload.id);
+            item.event.places.decisions = Some(taken.from);
+            let mut places = vec![item.event.places];
+            places.extend(repeated.remove(&item.event.upload.id).unwrap_or_default());
+            let key = places_key(&item.event.upload.id);
+            changes.write(Write::Put(key, encode(&places)));
+        }
         while !fresh.is_empty() {
             let group = next_group(&mut fresh, changes.totals.images);
             self.decide_group(group, &mut changes).await?;
         }
         changes.queue_reviews(self).await?;
         let totals = changes.totals;
-        let (decisions, marks, records, mut step) = changes.finish(position);
+        let positions = vec![position, taken.position()];
+        let (decisions, marks, records, mut step) = changes.finish(positions);
+        step.redactions = redactions;
         step.writes.extend(self.index.changes()?);
+        self.recorded.committing();
         fault::point("assign.before_commit");
-        self.steps.commit(step, Durability::Process).await?;
+        let outcome = self.steps.commit(step, Durability::Process).await?;
         fault::point("assign.after_commit");
+        let emitted = match outcome {
+            StepOutcome::Committed(offsets) => offsets.last().map(|last| last.next()),
+            StepOutcome::AlreadyCommitted | StepOutcome::Conflict(_) => None,
+        };
+        self.recorded.committed(emitted.unwrap_or(taken.next));
         self.index.committed(&records)?;
         fault::point("assign.after_index");
         self.report(&decisions, num_items);
@@ -201,6 +205,82 @@ impl AssignStage {
         reviews::report(&totals);
         Ok(())
     }
+}
+
+impl AssignStage {
+    /// Tells images that are not decided yet from repetitions: a step that was run again may have put an event
+    /// into the log twice.
+    async fn fresh(
+        &self,
+        items: Vec<Undecided>,
+        changes: &mut Changes,
+    ) -> Result<Fresh, EngineError> {
+        let id = |item: &Undecided| item.event.upload.id.clone();
+        let keys: Vec<_> = items
+            .iter()
+            .flat_map(|item| [canonical_key(&id(item)), erased_key(&id(item))])
+            .collect();
+        let rows = self.state.get_many(&keys).await?;
+        let mut seen = HashSet::new();
+        let mut fresh = Fresh::default();
+        for (item, rows) in items.into_iter().zip(rows.chunks(2)) {
+            let (is_decided, is_erased) = (rows[0].is_some(), rows[1].is_some());
+            if is_erased {
+                fresh.redactions.extend(redact_again(&item.event));
+            } else if is_decided {
+                let key = places_key(&id(&item));
+                let row = self.state.get(&key).await?;
+                let known = row.map(|row| decode::<Vec<Places>>("places", &row));
+                let mut places = known.transpose()?.unwrap_or_default();
+                places.push(item.event.places);
+                places.dedup();
+                changes.write(Write::Put(key, encode(&places)));
+            } else if seen.insert(id(&item)) {
+                fresh.items.push_back(item);
+            } else {
+                let repeated = fresh.repeated.entry(id(&item)).or_default();
+                repeated.push(item.event.places);
+            }
+        }
+        Ok(fresh)
+    }
+}
+
+/// What [`AssignStage::fresh`] finds.
+#[derive(Debug, Default)]
+struct Fresh {
+    /// Images to decide.
+    items: VecDeque<Undecided>,
+    /// Where events of these are that came twice in the batch.
+    repeated: HashMap<ImageId, Vec<Places>>,
+    /// What is to be redacted, being of images that were erased.
+    redactions: Vec<Redaction>,
+}
+
+/// Redacts an event of an image that was erased before the event came, being a repetition.
+fn redact_again(event: &ScoreEvent) -> Vec<Redaction> {
+    let tombstone = Tombstone {
+        id: event.upload.id.clone(),
+        decided: None,
+        is_head: false,
+    };
+    let places = [
+        (UPLOADS, event.places.uploads),
+        (SIGNATURES, event.places.signatures),
+        (CANDIDATES, event.places.candidates),
+        (SCORES, event.places.scores),
+    ];
+    let known = places
+        .into_iter()
+        .filter_map(|(topic, place)| Some((topic, place?)));
+    known
+        .map(|(topic, offset)| Redaction {
+            topic,
+            partition: PARTITION,
+            offset,
+            replacement: tombstone.record(),
+        })
+        .collect()
 }
 
 /// Takes images off the front until the last number of a block is given out, or all of them.
@@ -227,12 +307,17 @@ impl AssignStage {
     ) -> Result<(), EngineError> {
         let first = changes.totals.images;
         let mut before = self.search(&group, first, changes).await?.into_iter();
-        for Undecided { event, subject } in group {
+        for undecided in group {
+            let Undecided {
+                event,
+                subject,
+                recorded,
+            } = undecided;
             match subject {
-                None => changes.reject(event, self.generation),
+                None => changes.reject(event, self.generation, recorded),
                 Some(subject) => {
-                    let (before, matches) = before.next().expect("every image was searched for");
-                    self.decide(event, subject, before, matches, changes)
+                    let found = before.next().expect("every image was searched for");
+                    self.decide(event, subject, found, recorded, changes)
                         .await?;
                 }
             }
@@ -294,14 +379,17 @@ impl AssignStage {
         Ok(found)
     }
 
+    /// Decides an image, or repeats what the log says was decided. Either way it is searched for and weighed:
+    /// banks, floods and reviews are functions of the log as well.
     async fn decide(
         &self,
         event: ScoreEvent,
         subject: Subject,
-        before: BeforeWithViews,
-        matches: Vec<BankMatch>,
+        found: (BeforeWithViews, Vec<BankMatch>),
+        recorded: Option<Decision>,
         changes: &mut Changes,
     ) -> Result<(), EngineError> {
+        let (before, matches) = found;
         let known = Known {
             state: self.state.as_ref(),
             batch: Some(&changes.batch),
@@ -333,17 +421,23 @@ impl AssignStage {
             scorer: &self.scorer,
             subject: &subject,
             known: &known,
-            pending: &changes.clusters,
+            pending: &changes.batch.clusters,
             has_guards: changes.totals.guarded > 0,
         };
-        let guarded = weighing
+        let mut guarded = weighing
             .verdict(&mut scored, &matches, &mut changes.guards)
             .await?;
+        if let Some(recorded) = &recorded {
+            guarded = guarded.repeating(recorded)?;
+        }
         changes.review(self, &event.upload, &scored, &guarded.verdict);
         let num_scored = scored.len();
         keep_relevant(&mut scored, threshold);
         scored.truncate(EXPLAINED);
-        add_distant(&mut scored, event.scored, threshold);
+        // After a correction some of it may be of images that were erased.
+        if is_fresh {
+            add_distant(&mut scored, event.scored, threshold);
+        }
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let explained = Explained {
             num_indexed: changes.totals.images,
@@ -355,7 +449,7 @@ impl AssignStage {
             matches,
         };
         changes
-            .assign(self, &event.upload, &subject, guarded, explained)
+            .assign(self, &event.upload, &subject, guarded, explained, recorded)
             .await
     }
 

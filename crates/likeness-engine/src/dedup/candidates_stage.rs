@@ -13,11 +13,11 @@ use likeness_core::{StoreError, StoreResult, fault};
 use tracing::warn;
 
 use super::compare::ViewsMode;
-use super::corrections::passed_on;
+use super::erasure::erased;
 use super::live_index::{Found, LiveIndex, unite};
 use super::pairs::{EXPLAINED, Subject};
 use super::records::{CandidatesEvent, Signature, SignatureEvent, UploadEvent};
-use super::stage::{Passing, Stage};
+use super::stage::{Passing, Stage, passed_on};
 use super::tables::{
     CANDIDATES, CANDIDATES_STAGE, PARTITION, SIGNATURES, decode, event, signature_key,
 };
@@ -52,7 +52,12 @@ impl Stage for CandidatesStage {
         if let Some(correction) = passed_on(&record) {
             return Ok(Passing::Correction(correction));
         }
-        let SignatureEvent { upload, rejection } = decode("signatures", &record.payload)?;
+        let SignatureEvent {
+            upload,
+            rejection,
+            mut places,
+        } = decode("signatures", &record.payload)?;
+        places.signatures = Some(record.offset);
         if rejection.is_some() {
             return Ok(Passing::Image(CandidatesEvent {
                 upload,
@@ -60,9 +65,23 @@ impl Stage for CandidatesStage {
                 num_indexed: 0,
                 is_exact: true,
                 candidates: Vec::new(),
+                places,
             }));
         }
-        let subject = subject(self.state.as_ref(), &upload, self.views).await?;
+        let subject = match subject(self.state.as_ref(), &upload, self.views).await {
+            // A repetition of an event; the last stage knows what to do with it.
+            Err(EngineError::Erased(_)) => {
+                return Ok(Passing::Image(CandidatesEvent {
+                    upload,
+                    rejection: None,
+                    num_indexed: 0,
+                    is_exact: true,
+                    candidates: Vec::new(),
+                    places,
+                }));
+            }
+            outcome => outcome?,
+        };
         let (index, limit, floor) = (Arc::clone(&self.index), self.limit, self.floor);
         let image = subject.descriptors.clone();
         let (mut found, by_views) = self
@@ -84,6 +103,7 @@ impl Stage for CandidatesStage {
             num_indexed: found.num_indexed,
             is_exact: found.is_exact,
             candidates: found.candidates,
+            places,
         }))
     }
 
@@ -122,12 +142,18 @@ impl CandidatesStage {
 }
 
 /// Reads the signature of an upload that has one.
+///
+/// # Errors
+/// [`EngineError::Erased`] if the image was erased; [`StoreError::Corrupt`] if the signature is missing.
 pub(super) async fn subject(
     state: &dyn StateStore,
     upload: &UploadEvent,
     views: ViewsMode,
 ) -> Result<Subject, EngineError> {
     let row = state.get(&signature_key(&upload.id)).await?;
+    if row.is_none() && erased(state, &upload.id).await?.is_some() {
+        return Err(EngineError::Erased(upload.id.clone()));
+    }
     let row = row.ok_or_else(|| {
         StoreError::corrupt(
             "state",

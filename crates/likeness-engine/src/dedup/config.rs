@@ -6,6 +6,7 @@ use super::banks::BankLimits;
 use super::compare::ViewsMode;
 use super::flood::FloodConfig;
 use super::join::JoinConfig;
+use super::keeper::Keeper;
 use super::reviews::ReviewConfig;
 
 /// What near-duplicate detection can be told. Every bound says what happens when it is met.
@@ -49,6 +50,8 @@ pub struct DedupConfig {
     /// Bytes of uploads that are being received or stored; beyond it uploads are refused with
     /// `overloaded`.
     pub max_bytes_in_flight: u64,
+    /// Which member of a cluster images are compared with.
+    pub keeper: Keeper,
     /// Overrides the scorer's own threshold.
     pub threshold: Option<f32>,
     /// How long an upload that asked for its decision is kept waiting.
@@ -81,6 +84,7 @@ impl Default for DedupConfig {
             max_looks: 16,
             max_pending: 20_000,
             max_bytes_in_flight: 256 << 20,
+            keeper: Keeper::First,
             threshold: None,
             decision_timeout: Duration::from_secs(30),
             banks: BankLimits::default(),

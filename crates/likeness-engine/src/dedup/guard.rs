@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use likeness_core::{ImageId, StoreResult};
+use likeness_core::{ImageId, StoreError, StoreResult};
 
 use super::banks::BankMatch;
 use super::flood::Guard;
@@ -19,7 +19,8 @@ use super::pairs::{Done, Known, PairScorer, Subject, sort_best_first};
 use super::records::{ClusterRecord, Head, ScoredCandidate};
 use super::rule::{Verdict, decide};
 use super::tables::{cluster_key, decode};
-use super::view::CandidateSource;
+use super::view::{CandidateSource, Decision, DecisionKind};
+use crate::EngineError;
 
 /// A verdict, and what stood in its way.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,53 @@ pub(super) struct Guarded {
     pub(super) guard: Guard,
     /// Score with the head that it would have joined, if it is held.
     pub(super) held_score: Option<f32>,
+}
+
+impl Guarded {
+    /// Puts what the log says was decided in place of the verdict. What it founds stands towards others as it was
+    /// weighed now.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the image was rejected when it was decided.
+    pub(super) fn repeating(self, recorded: &Decision) -> Result<Self, EngineError> {
+        let Some(cluster) = recorded.canonical_id.clone() else {
+            return Err(StoreError::corrupt(
+                "log",
+                format!("decisions/{}", recorded.id),
+                "rejected when it was decided, and can be decoded now",
+            )
+            .into());
+        };
+        let (own, is_founded) = match self.verdict {
+            Verdict::Join { rule, .. } => (rule, false),
+            Verdict::Found { rule } => (rule, true),
+        };
+        Ok(match recorded.kind {
+            DecisionKind::Joined => Self {
+                verdict: Verdict::Join {
+                    cluster: ImageId::new(cluster)?,
+                    score: recorded.score.unwrap_or(0.0),
+                    exact_copy: recorded.exact_copy,
+                    rule: if is_founded { repeated() } else { own },
+                },
+                by_bytes: recorded.exact_copy,
+                guard: Guard::Open,
+                held_score: None,
+            },
+            DecisionKind::NewCluster | DecisionKind::Rejected => Self {
+                verdict: Verdict::Found {
+                    rule: if is_founded { own } else { repeated() },
+                },
+                by_bytes: false,
+                ..self
+            },
+        })
+    }
+}
+
+/// Why a decision stands that would be another one now.
+fn repeated() -> String {
+    "repeated as it stands in the log of decisions".to_owned()
 }
 
 /// What is known of clusters while images are decided.
@@ -133,7 +181,7 @@ impl Weighing<'_> {
             return Ok(open(verdict, by_bytes));
         }
         let rule = format!(
-            "held: the best head scores {score:.4}, but its cluster `{cluster}` is under quarantine; the image founds a cluster of its own until a person decides"
+            "held: the best head scores {score:.4}, but its cluster is under quarantine; the image founds a cluster of its own until a person decides"
         );
         Ok(Guarded {
             by_bytes: false,

@@ -13,18 +13,18 @@
 
 mod audit;
 mod decision;
+mod erase;
 mod recent;
 mod rows;
 #[cfg(test)]
 mod tests;
 mod views;
 
-use std::ops::Bound;
+use std::collections::BTreeSet;
 use std::sync::RwLock;
 use std::time::Instant;
 
-use bytes::Bytes;
-use likeness_core::state::{Direction, Scan, StateStore, Write};
+use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageNumber, StoreError, StoreResult};
 use likeness_index::{Accuracy, Cells, CellsParams, Filter, OpenedVectors, SearchParams};
 use tracing::{info, warn};
@@ -32,20 +32,16 @@ use tracing::{info, warn};
 use super::compare::ViewsMode;
 use super::config::DedupConfig;
 use super::records::{Candidate, NumberRecord};
-use super::tables::{NUMBERS, NUMBERS_PER_BLOCK, decode, number_block};
 use audit::{AuditConfig, Auditor};
 pub(super) use decision::{BLOCK, Before};
 use decision::{best_first, cells_end};
 pub(super) use recent::{Recent, SEGMENT};
-use rows::{Index, Loaded};
+use rows::{Index, Loaded, each_record};
 pub(super) use rows::{corrupt, write_all};
 pub(super) use views::{BeforeWithViews, RecentViews, unite};
 
 /// Seed of the index's rotation. Part of a generation's parameters.
 pub(super) const ROTATION_SEED: u64 = 0x6c69_6b65_6e65_7373;
-
-/// Records of one read.
-const PAGE: usize = 1024;
 
 /// How the index is searched.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +102,10 @@ struct Inner {
     cells: Option<Index>,
     recent: Recent,
     views: RecentViews,
+    /// Numbers below this have entered the cells, committed or not.
+    in_cells: u64,
+    /// Numbers whose images were erased: neither in the cells nor among the latest.
+    erased: BTreeSet<u64>,
     /// Numbers below this are committed.
     committed: u64,
     /// The index holds what may never have been committed.
@@ -158,6 +158,8 @@ impl LiveIndex {
                     config.latest(),
                     config.views,
                 ),
+                in_cells: 0,
+                erased: BTreeSet::new(),
                 committed: 0,
                 is_stale: false,
             }),
@@ -178,16 +180,17 @@ impl LiveIndex {
     ) -> StoreResult<()> {
         let OpenedVectors { vectors, is_intact } = opened;
         let in_cells = cells_end(num_images);
-        let cells = match rows::load(state, self.params(), vectors).await? {
-            Loaded::Index(cells) if cells.len() as u64 == in_cells => {
+        let erased = rows::erased(state).await?;
+        let expected = in_cells - erased.range(..in_cells).count() as u64;
+        let mut cells = match rows::load(state, self.params(), vectors).await? {
+            Loaded::Index(cells) if cells.len() as u64 == expected => {
                 self.restore_vectors(state, *cells, is_intact, in_cells)
                     .await?
             }
             Loaded::Index(cells) => {
                 warn!(
                     found = cells.len(),
-                    expected = in_cells,
-                    "the index does not hold the images that it should; making it anew"
+                    expected, "the index does not hold the images that it should; making it anew"
                 );
                 self.rebuild(state, cells.into_vectors(), in_cells).await?
             }
@@ -206,11 +209,19 @@ impl LiveIndex {
         }
         each_record(state, begin..num_images, |number, record| {
             let mut inner = self.write();
+            let Some(record) = record else {
+                inner.recent.skip(number);
+                return Ok(());
+            };
             inner.views.insert(number, record)?;
             inner.recent.insert(number, &record.bf16()?)
         })
         .await?;
+        // A loss of power may have brought back what was overwritten.
+        cells.wipe_removed().map_err(|error| corrupt(&error))?;
         let mut inner = self.write();
+        inner.in_cells = in_cells;
+        inner.erased = erased;
         inner.cells = Some(cells);
         inner.committed = num_images;
         inner.is_stale = false;
@@ -230,6 +241,7 @@ impl LiveIndex {
         }
         info!(images = num_images, "writing the file of vectors again");
         each_record(state, 0..num_images, |number, record| {
+            let Some(record) = record else { return Ok(()) };
             cells
                 .restore_vector(number.0, &record.bf16()?)
                 .map_err(|error| corrupt(&error))
@@ -250,6 +262,7 @@ impl LiveIndex {
         rows::clear(state).await?;
         let mut cells = Cells::with_vectors(self.params(), vectors);
         each_record(state, 0..num_images, |number, record| {
+            let Some(record) = record else { return Ok(()) };
             cells
                 .insert(number.0, &record.bf16()?)
                 .map_err(|error| corrupt(&error))
@@ -389,7 +402,7 @@ impl LiveIndex {
         };
         // While a batch is decided the index may hold more than is committed.
         let span = Span(0..end);
-        let filter: Option<&dyn Filter> = if cells.len() as u64 == end {
+        let filter: Option<&dyn Filter> = if inner.in_cells == end {
             None
         } else {
             Some(&span)
@@ -454,46 +467,5 @@ fn being_read() -> StoreError {
     StoreError::unavailable(
         "index",
         std::io::Error::other("its rows are being read again"),
-    )
-}
-
-/// Calls `take` for the records of `numbers`, in order.
-async fn each_record(
-    state: &dyn StateStore,
-    numbers: std::ops::Range<u64>,
-    mut take: impl FnMut(ImageNumber, &NumberRecord) -> StoreResult<()>,
-) -> StoreResult<()> {
-    let mut next = numbers.start;
-    while next < numbers.end {
-        let rows = state
-            .scan(Scan {
-                table: NUMBERS,
-                partition: number_block(next / NUMBERS_PER_BLOCK),
-                lower: Bound::Included(Bytes::copy_from_slice(&next.to_be_bytes())),
-                upper: Bound::Excluded(Bytes::copy_from_slice(&numbers.end.to_be_bytes())),
-                direction: Direction::Ascending,
-                limit: PAGE,
-            })
-            .await?;
-        if rows.is_empty() {
-            return Err(missing(next));
-        }
-        for row in &rows {
-            if row.sort.as_ref() != next.to_be_bytes() {
-                return Err(missing(next));
-            }
-            let record: NumberRecord = decode("numbers", &row.value)?;
-            take(ImageNumber(next), &record)?;
-            next += 1;
-        }
-    }
-    Ok(())
-}
-
-fn missing(number: u64) -> StoreError {
-    StoreError::corrupt(
-        "state",
-        format!("numbers/{number}"),
-        "missing, though the totals count it",
     )
 }

@@ -24,12 +24,16 @@ mod candidates_stage;
 mod clusters;
 mod config;
 mod corrections;
+mod erasure;
+mod explain;
 mod flood;
 mod guard;
 mod health;
 mod join;
+pub mod keeper;
 mod live_index;
 mod looks;
+mod matching;
 mod objects;
 mod pairs;
 mod query;
@@ -69,6 +73,7 @@ pub use corrections::{
     Command, CorrectionOutcome, CorrectionView, MAX_CONSTRAINTS, MAX_MOVED, MAX_PARTS,
     MAX_TEXT_BYTES, NewCorrection, Refusal,
 };
+pub use erasure::{ErasurePlan, ErasureProof, ErasureView, MAX_REMAINS_SHOWN, NewErasure, Remains};
 pub use flood::{
     Acknowledgement, AlarmKind, AlarmView, FloodAct, FloodConfig, GuardView, HeldView,
 };

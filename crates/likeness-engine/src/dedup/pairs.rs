@@ -10,7 +10,9 @@ use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult};
 use super::compare::{Descriptors, ViewsMode, compare};
 use super::live_index::{Recent, RecentViews};
 use super::looks::Looker;
-use super::records::{ClusterRecord, Head, NumberRecord, ScoredCandidate, Signature};
+use super::records::{
+    ClusterRecord, Head, NumberRecord, ScoredCandidate, Signature, decode_number,
+};
 use super::scorer::{PairFeatures, Scorer};
 use super::tables::{cluster_key, decode, number_key};
 use super::view::CandidateSource;
@@ -216,6 +218,7 @@ impl PairScorer {
         let numbers: Vec<_> = doubtful.iter().map(|&place| scored[place].number).collect();
         let records = known.records(&numbers).await?;
         for (place, record) in doubtful.into_iter().zip(&records) {
+            let Some(record) = record else { continue };
             let head = &mut scored[place];
             let look = match taken.remove(&head.number) {
                 Some(look) => Some(look),
@@ -249,21 +252,23 @@ impl PairScorer {
         known: &Known<'_>,
         scored: &mut Vec<ScoredCandidate>,
     ) -> StoreResult<()> {
-        let mut left = Vec::new();
-        for &(number, source) in candidates {
-            match done.0.remove(&number) {
-                Some(candidate) => scored.push(ScoredCandidate {
-                    source,
-                    ..candidate
-                }),
-                None => left.push((number, source)),
-            }
-        }
-        let numbers: Vec<_> = left.iter().map(|(number, _)| *number).collect();
+        let numbers: Vec<_> = candidates.iter().map(|(number, _)| *number).collect();
         let records = known.records(&numbers).await?;
         let first = scored.len();
-        for ((number, source), record) in left.into_iter().zip(&records) {
-            scored.push(self.score(subject, number, source, record)?);
+        for (&(number, source), record) in candidates.iter().zip(&records) {
+            // Erased since it was found.
+            let Some(record) = record else { continue };
+            scored.push(match done.0.remove(&number) {
+                Some(candidate) => ScoredCandidate {
+                    source,
+                    id: record.id.clone(),
+                    head: record.head.clone(),
+                    head_number: Some(record.head_number),
+                    uploaded: record.uploaded,
+                    ..candidate
+                },
+                None => self.score(subject, number, source, record)?,
+            });
         }
         known.resolve(&mut scored[first..]).await
     }
@@ -287,16 +292,12 @@ impl PairScorer {
 pub(super) struct Done(HashMap<ImageNumber, ScoredCandidate>);
 
 impl Done {
-    /// Takes what was scored with the head's number; what was written before that was kept is scored again.
+    /// Takes scores; who the candidates are is looked up again.
     pub(super) fn of(scored: &[ScoredCandidate]) -> Self {
-        let known = scored
+        let by_number = scored
             .iter()
-            .filter(|candidate| candidate.head_number.is_some());
-        Self(
-            known
-                .map(|candidate| (candidate.number, candidate.clone()))
-                .collect(),
-        )
+            .map(|candidate| (candidate.number, candidate.clone()));
+        Self(by_number.collect())
     }
 }
 
@@ -338,8 +339,8 @@ pub(super) fn add_distant(
 pub(super) struct Known<'a> {
     /// Committed records.
     pub state: &'a dyn StateStore,
-    /// Whether there have been corrections: without any, an image's cluster is the one it joined, and that
-    /// cluster's head is its first image.
+    /// Whether there have been corrections, or heads chosen by a rule: without any, an image's cluster is the
+    /// one it joined, and that cluster's head is its first image.
     pub is_corrected: bool,
     /// Decided, not committed yet.
     pub batch: Option<&'a Batch>,
@@ -350,6 +351,8 @@ pub(super) struct Known<'a> {
 pub(super) struct Batch {
     /// Records by number.
     pub records: HashMap<ImageNumber, NumberRecord>,
+    /// Clusters that have changed, as they are now.
+    pub clusters: HashMap<ImageId, ClusterRecord>,
     /// Their embeddings.
     pub index: Recent,
     /// Those of their views.
@@ -399,15 +402,21 @@ impl Known<'_> {
     }
 
     async fn cluster(&self, id: &ImageId) -> StoreResult<Option<ClusterRecord>> {
+        if let Some(cluster) = self.batch.and_then(|batch| batch.clusters.get(id)) {
+            return Ok(Some(cluster.clone()));
+        }
         let row = self.state.get(&cluster_key(id)).await?;
         row.map(|row| decode("clusters", &row)).transpose()
     }
 
-    /// Returns the records of `numbers`, in that order.
+    /// Returns the records of `numbers`, in that order; nothing for an image that was erased.
     ///
     /// # Errors
     /// If the store fails, or one has no record.
-    pub(super) async fn records(&self, numbers: &[ImageNumber]) -> StoreResult<Vec<NumberRecord>> {
+    pub(super) async fn records(
+        &self,
+        numbers: &[ImageNumber],
+    ) -> StoreResult<Vec<Option<NumberRecord>>> {
         let in_batch = |number| self.batch.and_then(|batch| batch.records.get(number));
         let keys: Vec<_> = numbers
             .iter()
@@ -419,10 +428,11 @@ impl Known<'_> {
             .iter()
             .map(|number| {
                 if let Some(record) = in_batch(number) {
-                    return Ok(record.clone());
+                    return Ok(Some(record.clone()));
                 }
                 let row = stored.next().flatten().ok_or_else(|| no_record(*number))?;
-                decode("numbers", &row)
+                let record = decode_number(&row)?;
+                Ok(record.filter(|record| !record.is_placeholder()))
             })
             .collect()
     }

@@ -1,35 +1,27 @@
 //! Questions about images and decisions; nothing is changed. Lists of clusters: `clusters.rs`.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use bytes::Bytes;
 use likeness_core::log::{Offset, ReadLimits};
 use likeness_core::objects::PutOutcome;
-use likeness_core::{ImageId, Sha256, StoreError, StoreResult, Timestamp};
+use likeness_core::{ImageId, Sha256, StoreError};
 use likeness_vision::decode::decode as decode_image;
 use likeness_vision::thumbnail::thumbnail_jpeg;
 
 use super::Dedup;
 use super::assign_stage::totals;
-use super::banks::BankMatchView;
-use super::guard::{Guards, Weighing};
+use super::erasure::{erased, is_tombstone};
 use super::join::JoinTotals;
-use super::live_index::unite;
 use super::objects::{image_path, thumbnail_path};
-use super::pairs::{Done, EXPLAINED, Known, Subject};
 use super::records::{ClusterRecord, ExplainRecord, ScoredCandidate, Signature, UploadEvent};
-use super::rule::Verdict;
-use super::signature::SignatureError;
 use super::tables::{
     DECISIONS, PARTITION, cluster_key, decode, explain_key, signature_key, upload_key,
 };
-use super::upload::{decode_decision, digest};
+use super::upload::decode_decision;
 use super::view::{
-    CandidateSource, CandidateView, DecisionEvent, DecisionKind, ExplainView, ImageStatus,
-    ImageView, MatchView, Overview, StageView,
+    CandidateView, DecisionEvent, DecisionKind, ExplainView, ImageStatus, ImageView, Overview,
+    StageView,
 };
 use crate::EngineError;
 
@@ -76,9 +68,13 @@ impl Dedup {
     }
 
     async fn uploaded(&self, id: &ImageId) -> Result<UploadEvent, EngineError> {
-        self.row("upload", &upload_key(id))
-            .await?
-            .ok_or_else(|| EngineError::ImageNotFound(id.clone()))
+        if let Some(upload) = self.row("upload", &upload_key(id)).await? {
+            return Ok(upload);
+        }
+        match erased(self.ports.state.as_ref(), id).await? {
+            Some(_) => Err(EngineError::Erased(id.clone())),
+            None => Err(EngineError::ImageNotFound(id.clone())),
+        }
     }
 
     /// Returns what is known about an image.
@@ -156,6 +152,10 @@ impl Dedup {
     /// [`EngineError::ImageNotFound`]; [`EngineError::Image`] if the image cannot be decoded.
     pub async fn thumbnail(&self, id: &ImageId) -> Result<Thumbnail, EngineError> {
         let upload = self.uploaded(id).await?;
+        // Held until the thumbnail is stored, so that an erasure deletes it afterwards, not before.
+        let _using = self.object_locks.using(&upload.sha256).await;
+        // Asked again, since an erasure may have come first.
+        self.uploaded(id).await?;
         self.thumbnail_of(&upload.sha256).await
     }
 
@@ -196,7 +196,7 @@ impl Dedup {
             .await?
             .ok_or_else(|| EngineError::NotDecided(id.clone()))?;
         let record: Option<ExplainRecord> = self.row("explain", &explain_key(id)).await?;
-        let record = record.unwrap_or_else(|| ExplainRecord {
+        let mut record = record.unwrap_or_else(|| ExplainRecord {
             rule: "the image could not be decoded, so nothing was compared".to_owned(),
             threshold: self.scorer.threshold(),
             scorer: self.scorer.scorer().id(),
@@ -210,6 +210,7 @@ impl Dedup {
             bank_matches: Vec::new(),
             held_by: None,
         });
+        self.look_up(&mut record).await?;
         Ok(ExplainView {
             decision,
             rule: record.rule,
@@ -231,110 +232,6 @@ impl Dedup {
         })
     }
 
-    /// Compares a picture with everything decided, and stores nothing.
-    ///
-    /// # Errors
-    /// [`EngineError::Image`] if it cannot be decoded, [`EngineError::InvalidParameter`] for a
-    /// limit out of range.
-    pub async fn match_image(&self, bytes: Bytes, limit: usize) -> Result<MatchView, EngineError> {
-        check_limit(limit)?;
-        self.check_askable()?;
-        let started = Instant::now();
-        let sha256 = digest(&bytes);
-        let signing = self.signer.sign(bytes.clone());
-        let signature = signing.await.map_err(|error| match error {
-            SignatureError::Decode(error) => EngineError::Image(error),
-            SignatureError::Model(error) => EngineError::Model(error),
-            SignatureError::Panicked(panic) => {
-                EngineError::Image(likeness_vision::decode::DecodeError::Corrupt {
-                    reason: panic.to_string(),
-                })
-            }
-        })?;
-        let view = signature.view(&self.model);
-        let subject = Subject {
-            bytes: Some(bytes),
-            ..Subject::new(sha256, signature, self.scorer.views())?
-        };
-        let image = subject.descriptors.clone();
-        let (index, floor) = (Arc::clone(&self.index), self.scorer.floor());
-        let (max, keep) = (self.config.max_candidates, limit.max(EXPLAINED));
-        let found = self
-            .cpu
-            .run(move || -> StoreResult<_> {
-                let found = index.search(&image.vector, max, floor, keep)?;
-                let by_views = index.search_views(&image, max, floor)?;
-                Ok(unite(found.candidates, by_views, max))
-            })
-            .await
-            .map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
-        let candidates: Vec<_> = found
-            .into_iter()
-            .map(|candidate| (candidate.number, CandidateSource::Index))
-            .collect();
-        let state = self.ports.state.as_ref();
-        let totals = totals(state).await?;
-        let banks = self.banks.current(state, totals.bank_changes).await?;
-        let known = Known {
-            state,
-            batch: None,
-            is_corrected: totals.is_corrected(),
-        };
-        let mut scored = self
-            .scorer
-            .assess(&subject, &candidates, Done::default(), &known)
-            .await?;
-        // Of a picture that has no id the digest is drawn, so that an answer can be had again.
-        let place = ImageId::new(sha256.to_string())?;
-        let matches = banks.matches(&self.scorer, &place, &sha256, &subject.descriptors)?;
-        let weighing = Weighing {
-            scorer: &self.scorer,
-            subject: &subject,
-            known: &known,
-            pending: &HashMap::new(),
-            has_guards: totals.guarded > 0,
-        };
-        let guarded = weighing
-            .verdict(&mut scored, &matches, &mut Guards::default())
-            .await?;
-        let canonical_id = match guarded.verdict {
-            Verdict::Join { cluster, .. } => Some(cluster.to_string()),
-            Verdict::Found { .. } => None,
-        };
-        scored.truncate(limit);
-        Ok(MatchView {
-            signature: view,
-            canonical_id,
-            threshold: self.scorer.threshold(),
-            matches: candidate_views(&scored),
-            bank_matches: matches
-                .into_iter()
-                .map(|found| BankMatchView {
-                    time_ms: Timestamp::now().0,
-                    ..found.view
-                })
-                .collect(),
-            took_ms: started.elapsed().as_secs_f64() * 1e3,
-        })
-    }
-
-    /// Refuses a picture if the index holds embeddings that cannot be computed here.
-    pub(super) fn check_askable(&self) -> Result<(), EngineError> {
-        match self.config.join.primary() {
-            Some(kind) if !kind.is_made_by(self.signer.spec()) => {
-                Err(EngineError::InvalidParameter {
-                    name: "picture",
-                    reason: format!(
-                        "the index holds embeddings of `{}`, which are not computed here; store the \
-                         picture and send its embedding, then ask for its explanation",
-                        kind.model
-                    ),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Returns counts and rates.
     ///
     /// # Errors
@@ -353,10 +250,10 @@ impl Dedup {
             })
             .collect();
         Ok(Overview {
-            images: totals.images,
+            images: totals.images - totals.erased,
             clusters: totals.clusters,
             duplicate_clusters: totals.duplicate_clusters,
-            duplicates: totals.images - totals.clusters,
+            duplicates: (totals.images - totals.erased).saturating_sub(totals.clusters),
             open_alarms: totals.open_alarms,
             held: totals.held,
             rejected: totals.rejected,
@@ -386,18 +283,32 @@ impl Dedup {
             max_records: limit,
             ..ReadLimits::default()
         };
-        self.ports
-            .log
-            .read(DECISIONS, PARTITION, Offset(from), limits)
-            .await?
-            .into_iter()
-            .map(|record| {
-                Ok(DecisionEvent {
-                    offset: record.offset.0,
-                    decision: decode_decision(&record.payload)?,
+        let mut from = Offset(from);
+        loop {
+            let page = self
+                .ports
+                .log
+                .read(DECISIONS, PARTITION, from, limits)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(Vec::new());
+            };
+            from = last.offset.next();
+            let decisions: Vec<_> = page
+                .into_iter()
+                // What was decided of an erased image is no longer told.
+                .filter(|record| !is_tombstone(&record.key))
+                .map(|record| {
+                    Ok(DecisionEvent {
+                        offset: record.offset.0,
+                        decision: decode_decision(&record.payload)?,
+                    })
                 })
-            })
-            .collect()
+                .collect::<Result<_, EngineError>>()?;
+            if !decisions.is_empty() {
+                return Ok(decisions);
+            }
+        }
     }
 
     /// Waits until a decision at `from` or after it can be read; may return early.
@@ -405,8 +316,22 @@ impl Dedup {
     /// # Errors
     /// [`EngineError::ShuttingDown`]; if the log fails.
     pub async fn wait_for_decisions(&self, from: u64) -> Result<(), EngineError> {
+        let mut from = Offset(from);
+        // What stands for an erased image is no decision: past it, or a caller would come back at once.
+        loop {
+            let limits = ReadLimits::default();
+            let log = &self.ports.log;
+            let page = log.read(DECISIONS, PARTITION, from, limits).await?;
+            match page.last() {
+                Some(last) if page.iter().all(|record| is_tombstone(&record.key)) => {
+                    from = last.offset.next();
+                }
+                Some(_) => return Ok(()),
+                None => break,
+            }
+        }
         tokio::select! {
-            outcome = self.ports.log.wait(DECISIONS, PARTITION, Offset(from)) => Ok(outcome?),
+            outcome = self.ports.log.wait(DECISIONS, PARTITION, from) => Ok(outcome?),
             () = self.shutdown.cancelled() => Err(EngineError::ShuttingDown),
         }
     }
@@ -462,7 +387,7 @@ impl Dedup {
     }
 }
 
-fn candidate_views(scored: &[ScoredCandidate]) -> Vec<CandidateView> {
+pub(super) fn candidate_views(scored: &[ScoredCandidate]) -> Vec<CandidateView> {
     scored
         .iter()
         .zip(1..)

@@ -1,5 +1,8 @@
 //! What clusters would be if the whole collection were sorted anew, and what that would change. Changes
-//! nothing.
+//! nothing, until what was shown is applied (`apply.rs`).
+
+mod apply;
+mod plan;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,13 +13,15 @@ use utoipa::ToSchema;
 
 use super::Dedup;
 use super::assign_stage::totals;
-use super::corrections::constraints;
+use super::corrections::{Command, constraints};
 use super::live_index::unite;
 use super::pairs::{Known, Subject};
 use super::partition::{Bonds, Contradiction, Edge, Node, partition};
-use super::records::{ClusterRecord, NumberRecord, Signature};
+use super::records::{ClusterRecord, NumberRecord, Signature, decode_number};
 use super::tables::{cluster_key, number_key, signature_key};
 use crate::EngineError;
+pub use apply::{ApplyPlan, MAX_PLANNED_MOVES, Reclustered};
+use plan::Place;
 
 /// Most images that are sorted at once; more are refused. All of their pairs are held in memory.
 pub const MAX_RECLUSTERED: u64 = 500_000;
@@ -41,6 +46,10 @@ pub struct Reclustering {
     pub moved: u64,
     /// The first of these, in the order of decisions.
     pub moves: Vec<Move>,
+    /// Digest of the plan: of the corrections that would make it so. Pass it on to apply it.
+    pub plan: String,
+    /// Corrections that the plan consists of.
+    pub steps: u64,
 }
 
 /// An image that would be in another cluster.
@@ -62,6 +71,11 @@ impl Dedup {
     /// [`EngineError::InvalidParameter`] if there are more than [`MAX_RECLUSTERED`] images or [`MAX_PAIRS`]
     /// pairs, or corrections contradict one another; if a store fails.
     pub async fn recluster(&self) -> Result<Reclustering, EngineError> {
+        Ok(self.find_plan().await?.0)
+    }
+
+    /// As [`recluster`](Self::recluster), with the corrections.
+    async fn find_plan(&self) -> Result<(Reclustering, Vec<Command>), EngineError> {
         let state = self.ports.state.as_ref();
         let totals = totals(state).await?;
         let images = totals.images;
@@ -70,19 +84,24 @@ impl Dedup {
             return Err(too_many(format!("at most {MAX_RECLUSTERED} images")));
         }
         let mut nodes = Vec::new();
-        let mut now = Vec::new();
+        let (mut now, mut parts) = (Vec::new(), Vec::new());
         let mut homes = HashMap::new();
         let mut pairs = Pairs::default();
+        let mut places = HashMap::new();
         for number in 0..images {
-            let record = self.number_record(ImageNumber(number)).await?;
+            let Some(record) = self.number_record(ImageNumber(number)).await? else {
+                continue;
+            };
+            places.insert(number, nodes.len());
             now.push(self.home(&record.head, &mut homes).await?);
             if !banks.is_empty() {
                 let image = record.descriptors(self.scorer.views())?;
                 let found = banks.matches(&self.scorer, &record.id, &record.sha256, &image)?;
                 if found.iter().any(|found| found.view.negative) {
-                    pairs.alone.insert(number as usize);
+                    pairs.alone.insert(number);
                 }
             }
+            parts.push(record.head.clone());
             self.add_pairs(number, images, &record, &mut pairs).await?;
             if pairs.edges.len() > MAX_PAIRS {
                 return Err(too_many(format!("at most {MAX_PAIRS} pairs")));
@@ -92,41 +111,80 @@ impl Dedup {
                 id: record.id,
             });
         }
+        let heads = self.heads(&now).await?;
         let bonds = self.bonds(&nodes).await?;
-        let (mut edges, alone) = (pairs.edges, pairs.alone);
         // What negative banks match as they are now joins nothing, and nothing joins it.
-        edges.retain(|edge| !alone.contains(&edge.a) && !alone.contains(&edge.b));
+        pairs
+            .edges
+            .retain(|(a, b, _)| !pairs.alone.contains(a) && !pairs.alone.contains(b));
+        let edges = pairs.between(&places);
         let num_pairs = edges.len() as u64;
         let sorted = self
             .cpu
             .run(move || {
                 let then = partition(&nodes, &edges, &bonds)?;
-                Ok::<_, Contradiction>(difference(&nodes, &now, &then))
+                let found = difference(&nodes, &now, &then);
+                let places: Vec<Place> = nodes
+                    .into_iter()
+                    .zip(parts.into_iter().zip(now))
+                    .zip(then)
+                    .map(|((node, (part, home)), then)| Place {
+                        id: node.id,
+                        part,
+                        home,
+                        then,
+                    })
+                    .collect();
+                Ok::<_, Contradiction>((found, plan::plan(&places, &heads)))
             })
             .await
             .map_err(|panic| StoreError::corrupt("state", "partition", panic.to_string()))?;
-        let found =
+        let (found, commands) =
             sorted.map_err(
                 |contradiction: Contradiction| EngineError::InvalidParameter {
                     name: "corrections",
                     reason: contradiction.to_string(),
                 },
             )?;
-        Ok(Reclustering {
+        let found = Reclustering {
             pairs: num_pairs,
+            plan: plan::digest(&commands).to_string(),
+            steps: commands.len() as u64,
             ..found
-        })
+        };
+        Ok((found, commands))
     }
 
-    async fn number_record(&self, number: ImageNumber) -> Result<NumberRecord, EngineError> {
-        let record = self.row("numbers", &number_key(number)).await?;
-        Ok(record.ok_or_else(|| {
+    /// Returns the heads of clusters.
+    async fn heads(&self, homes: &[ImageId]) -> Result<BTreeMap<ImageId, ImageId>, EngineError> {
+        let mut heads = BTreeMap::new();
+        for home in homes {
+            if heads.contains_key(home) {
+                continue;
+            }
+            let cluster: Option<ClusterRecord> = self.row("clusters", &cluster_key(home)).await?;
+            if let Some(cluster) = cluster {
+                heads.insert(home.clone(), cluster.head(home).id);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Returns the record of a number; nothing if its image was erased.
+    async fn number_record(
+        &self,
+        number: ImageNumber,
+    ) -> Result<Option<NumberRecord>, EngineError> {
+        let row = self.ports.state.get(&number_key(number)).await?;
+        let row = row.ok_or_else(|| {
             StoreError::corrupt(
                 "state",
                 format!("numbers/{number}"),
                 "missing, though the totals count it",
             )
-        })?)
+        })?;
+        let record = decode_number(&row)?;
+        Ok(record.filter(|record| !record.is_placeholder()))
     }
 
     async fn home(
@@ -188,13 +246,10 @@ impl Dedup {
         };
         let others = known.records(&new).await?;
         for (other, record) in new.iter().zip(&others) {
+            let Some(record) = record else { continue };
             let (score, _) = self.scorer.score_pair(&subject, record)?;
             if score >= self.scorer.threshold() {
-                pairs.edges.push(Edge {
-                    a: number as usize,
-                    b: other.0 as usize,
-                    score,
-                });
+                pairs.edges.push((number, other.0, score));
             }
         }
         Ok(())
@@ -220,9 +275,23 @@ impl Dedup {
 #[derive(Debug, Default)]
 struct Pairs {
     seen: HashSet<(u64, u64)>,
-    edges: Vec<Edge>,
-    /// Places of images that match a negative bank.
-    alone: HashSet<usize>,
+    /// Two numbers and their score.
+    edges: Vec<(u64, u64, f32)>,
+    /// Numbers of images that match a negative bank.
+    alone: HashSet<u64>,
+}
+
+impl Pairs {
+    /// Returns the pairs by the places of their images; those of an image that has none are left out.
+    fn between(self, places: &HashMap<u64, usize>) -> Vec<Edge> {
+        let edges = self.edges.into_iter();
+        edges
+            .filter_map(|(a, b, score)| {
+                let (a, b) = (*places.get(&a)?, *places.get(&b)?);
+                Some(Edge { a, b, score })
+            })
+            .collect()
+    }
 }
 
 fn too_many(reason: String) -> EngineError {
@@ -269,6 +338,8 @@ fn difference(nodes: &[Node], now: &[ImageId], then: &[usize]) -> Reclustering {
                 then: nodes[then].id.to_string(),
             })
             .collect(),
+        plan: String::new(),
+        steps: 0,
     }
 }
 

@@ -10,6 +10,7 @@ use likeness_vision::views::ViewKind;
 use serde::{Deserialize, Serialize};
 
 use super::banks::BankMatchView;
+use super::erasure::Places;
 use super::flood::{Guard, Watch};
 use super::scorer::{LookFeatures, Marks};
 pub(super) use super::totals::Totals;
@@ -160,6 +161,9 @@ pub(super) struct SignatureEvent {
     pub upload: UploadEvent,
     /// Set if the image could not be decoded; its signature is kept in its row otherwise.
     pub rejection: Option<Rejection>,
+    /// Where the events before this one are.
+    #[serde(default)]
+    pub places: Places,
 }
 
 /// The index was asked.
@@ -176,6 +180,9 @@ pub(super) struct CandidatesEvent {
     pub is_exact: bool,
     /// What it found, best first.
     pub candidates: Vec<Candidate>,
+    /// As in [`SignatureEvent`].
+    #[serde(default)]
+    pub places: Places,
 }
 
 /// Records of before there was an index that looks at a part only.
@@ -216,24 +223,33 @@ pub(super) struct ScoreEvent {
     pub num_corrections: u64,
     /// The best, best first: every head at or above the threshold, and enough others to explain.
     pub scored: Vec<ScoredCandidate>,
+    /// As in [`SignatureEvent`].
+    #[serde(default)]
+    pub places: Places,
 }
 
 /// A candidate with what it was scored by.
+///
+/// In events and rows it is named by its number alone, so that nothing but a number is left of it there when
+/// it is erased; whoever reads one looks up the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ScoredCandidate {
     /// Its number.
     pub number: ImageNumber,
     /// Its id.
+    #[serde(skip, default = "not_looked_up")]
     pub id: ImageId,
     /// Head of its cluster.
+    #[serde(skip, default = "not_looked_up")]
     pub head: ImageId,
     /// Number of that head; absent in events of before it was kept.
     #[serde(default)]
     pub head_number: Option<ImageNumber>,
     /// Canonical id of its cluster; absent if it is that head's id.
-    #[serde(default)]
+    #[serde(skip)]
     pub cluster: Option<ImageId>,
     /// When the candidate was stored; decides between heads of equal score.
+    #[serde(skip)]
     pub uploaded: Timestamp,
     /// Where it came from.
     pub source: CandidateSource,
@@ -258,6 +274,18 @@ pub(super) struct ScoredCandidate {
     /// What a close look found, if one was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<LookFeatures>,
+}
+
+fn not_looked_up() -> ImageId {
+    ImageId::new("?").expect("a question mark is an id")
+}
+
+/// Reads a row of `numbers`; nothing if the image was erased.
+pub(super) fn decode_number(row: &[u8]) -> StoreResult<Option<NumberRecord>> {
+    match row {
+        [] => Ok(None),
+        row => super::tables::decode("numbers", row).map(Some),
+    }
 }
 
 /// What the index and the scorer need to know of a decided image.
@@ -304,6 +332,12 @@ impl NumberRecord {
     /// As [`Signature::bf16`].
     pub(super) fn bf16(&self) -> StoreResult<Vec<u16>> {
         bf16_of(&self.embedding)
+    }
+
+    /// Whether it stands for an image of which a replay knows the number and the place alone: it was erased
+    /// later in the log.
+    pub(super) fn is_placeholder(&self) -> bool {
+        self.embedding.is_empty()
     }
 }
 

@@ -5,7 +5,7 @@
 //! the higher cosine wins, then the one stored first, then the smaller id.
 //! A head moves by a correction alone, which says why.
 
-use likeness_core::ImageId;
+use likeness_core::{ImageId, ImageNumber};
 
 use super::records::ScoredCandidate;
 
@@ -30,6 +30,32 @@ pub(super) enum Verdict {
     },
 }
 
+/// Mentions an image in the words of a rule, which are kept: by its number, so that nothing else is left of it
+/// there when it is erased.
+fn mention(number: ImageNumber) -> String {
+    format!("{{{number}}}")
+}
+
+/// Returns the words before and after the image that a rule mentions, and its number.
+fn around(rule: &str) -> Option<(&str, ImageNumber, &str)> {
+    let (before, rest) = rule.split_once('{')?;
+    let (number, after) = rest.split_once('}')?;
+    Some((before, ImageNumber(number.parse().ok()?), after))
+}
+
+/// Returns the number of the image that the words of a rule mention, if they do.
+pub(super) fn mentioned(rule: &str) -> Option<ImageNumber> {
+    around(rule).map(|(_, number, _)| number)
+}
+
+/// Returns the words of a rule with what `name` makes of the image that they mention.
+pub(super) fn with_names(rule: &str, name: impl Fn(ImageNumber) -> String) -> String {
+    match around(rule) {
+        Some((before, number, after)) => format!("{before}{}{after}", name(number)),
+        None => rule.to_owned(),
+    }
+}
+
 /// Applies the rule. `scored` is in the order of [`super::pairs::sort_best_first`], and holds the
 /// head of every candidate in it.
 pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
@@ -41,7 +67,10 @@ pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
             cluster: head.cluster.as_ref().unwrap_or(&head.id).clone(),
             score: head.score,
             exact_copy: head.exact_copy,
-            rule: format!("has the same bytes as `{}`, and joins its head", twin.id),
+            rule: format!(
+                "has the same bytes as {}, and joins its head",
+                mention(twin.number)
+            ),
         };
     }
     let best = scored
@@ -59,8 +88,9 @@ pub(super) fn decide(scored: &[ScoredCandidate], threshold: f32) -> Verdict {
         },
         Some(head) => Verdict::Found {
             rule: format!(
-                "no head reaches the threshold of {threshold:.4}; the best, `{}`, scores {:.4}",
-                head.id, head.score
+                "no head reaches the threshold of {threshold:.4}; the best, {}, scores {:.4}",
+                mention(head.number),
+                head.score
             ),
         },
         None => Verdict::Found {
@@ -107,6 +137,22 @@ mod tests {
             Verdict::Found { .. } => None,
         };
         assert_eq!(head.as_deref(), expected);
+    }
+
+    #[test]
+    fn the_words_of_a_rule_mention_an_image_by_number() {
+        let scored = [candidate("best", "best", 0.3, 0)];
+        let Verdict::Found { rule } = decide(&scored, 0.5) else {
+            panic!("joined below the threshold");
+        };
+        assert_eq!(mentioned(&rule), Some(ImageNumber(0)));
+        assert!(!rule.contains("best`"), "{rule}");
+        let named = with_names(&rule, |number| format!("`i{number}`"));
+        assert!(named.contains("the best, `i0`, scores 0.3000"), "{named}");
+        for other in ["no image", "{not a number}", "{1"] {
+            assert_eq!(mentioned(other), None);
+            assert_eq!(with_names(other, |_| String::new()), other);
+        }
     }
 
     #[test]

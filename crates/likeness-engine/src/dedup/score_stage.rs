@@ -11,10 +11,9 @@ use likeness_core::{Generation, fault};
 
 use super::assign_stage::totals;
 use super::candidates_stage::subject;
-use super::corrections::passed_on;
 use super::pairs::{Done, Known, PairScorer, keep_relevant};
 use super::records::{CandidatesEvent, ScoreEvent};
-use super::stage::{Passing, Stage};
+use super::stage::{Passing, Stage, passed_on};
 use super::tables::{CANDIDATES, PARTITION, SCORE_STAGE, SCORES, decode, event};
 use super::view::CandidateSource;
 use crate::EngineError;
@@ -46,13 +45,19 @@ impl Stage for ScoreStage {
             num_indexed,
             is_exact,
             candidates,
+            mut places,
         } = decode("candidates", &record.payload)?;
+        places.candidates = Some(record.offset);
         let num_candidates = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         let mut scored = Vec::new();
         // Read before the heads: if a correction comes in between, the assign stage reads them again.
         let totals = totals(self.state.as_ref()).await?;
         if !candidates.is_empty() {
-            let subject = subject(self.state.as_ref(), &upload, self.scorer.views()).await?;
+            let subject = match subject(self.state.as_ref(), &upload, self.scorer.views()).await {
+                // A repetition of an event; the last stage knows what to do with it.
+                Err(EngineError::Erased(_)) => None,
+                outcome => Some(outcome?),
+            };
             let found: Vec<_> = candidates
                 .into_iter()
                 .map(|candidate| (candidate.number, CandidateSource::Index))
@@ -62,10 +67,12 @@ impl Stage for ScoreStage {
                 batch: None,
                 is_corrected: totals.is_corrected(),
             };
-            scored = self
-                .scorer
-                .assess(&subject, &found, Done::default(), &known)
-                .await?;
+            if let Some(subject) = &subject {
+                scored = self
+                    .scorer
+                    .assess(subject, &found, Done::default(), &known)
+                    .await?;
+            }
         }
         let num_scored = u32::try_from(scored.len()).unwrap_or(u32::MAX);
         keep_relevant(&mut scored, self.scorer.threshold());
@@ -79,6 +86,7 @@ impl Stage for ScoreStage {
             generation: self.generation.0,
             num_corrections: totals.corrections,
             scored,
+            places,
         }))
     }
 

@@ -22,8 +22,11 @@ use super::banks::Banks;
 use super::candidates_stage::CandidatesStage;
 use super::compare::{CROP_MARGIN, INVERTED_MARGIN, REGION_MARGIN, ViewsMode};
 use super::config::DedupConfig;
+use super::erasure::replay::Recorded;
+use super::erasure::{Finisher, ObjectLocks, index_bytes};
 use super::health::Health;
 use super::join::Sweeper;
+use super::keeper::Keeper;
 use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::looks::Looker;
 use super::pairs::PairScorer;
@@ -75,6 +78,12 @@ pub struct Dedup {
     pub(super) scanning: tokio::sync::Mutex<()>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) backlog: Arc<Backlog>,
+    pub(super) object_locks: Arc<ObjectLocks>,
+    pub(super) finisher: Arc<Finisher>,
+    /// One proof of an erasure at a time: it reads everything.
+    pub(super) proving: tokio::sync::Semaphore,
+    /// One reclustering is applied at a time.
+    pub(super) reclustering: tokio::sync::Semaphore,
     pub(super) health: Arc<Health>,
     pub(super) shutdown: CancellationToken,
     pub(super) joins: Arc<Sweeper>,
@@ -141,6 +150,17 @@ impl Dedup {
         let index =
             LiveIndex::open(ports.state.as_ref(), vectors, index_config, num_images).await?;
         let index = Arc::new(index);
+        index_bytes(&ports).await?;
+        let object_locks = Arc::new(ObjectLocks::default());
+        let finisher = Arc::new(Finisher::new(
+            Arc::clone(&ports.state),
+            Arc::clone(&ports.objects),
+            Arc::clone(&object_locks),
+        ));
+        // What a crash has left of an erasure.
+        if let Err(error) = finisher.run().await {
+            warn!(%error, "cannot delete the bytes of an erased image, will try again");
+        }
         let pending = count_pending(&ports, config.max_pending).await?;
         info!(
             images = num_images,
@@ -178,11 +198,15 @@ impl Dedup {
             ]
             .map(|name| (name, Arc::new(StageMeter::default())))
             .to_vec(),
+            object_locks,
+            finisher,
+            proving: tokio::sync::Semaphore::new(1),
+            reclustering: tokio::sync::Semaphore::new(1),
             ports,
             config,
             cpu,
             signer,
-            banks: Arc::new(Banks::new(spec.dim, scorer.views())),
+            banks: Arc::new(Banks::new(dim, scorer.views())),
             scanning: tokio::sync::Mutex::default(),
             scorer,
             index,
@@ -255,11 +279,15 @@ impl Dedup {
             AssignStage {
                 state: Arc::clone(state),
                 steps: Arc::clone(steps),
+                log: Arc::clone(log),
+                recorded: Recorded::new(Arc::clone(log), Arc::clone(state), Arc::clone(steps)),
+                finisher: Arc::clone(&self.finisher),
                 index: Arc::clone(&self.index),
                 // Threads of its own: decisions do not queue behind the decoding of later images.
                 cpu: CpuPool::new(self.config.cpu_threads),
                 threads: self.config.cpu_threads.max(1),
                 scorer: Arc::clone(&self.scorer),
+                keeper: self.config.keeper,
                 waiters: Arc::clone(&self.waiters),
                 backlog: Arc::clone(&self.backlog),
                 generation: self.generation,
@@ -392,6 +420,9 @@ async fn ensure_generation(
     // Likewise without looks.
     if scorer.max_looks() > 0 {
         parameters["max_looks"] = serde_json::json!(scorer.max_looks());
+    }
+    if config.keeper != Keeper::First {
+        parameters["keeper"] = serde_json::json!(config.keeper);
     }
     let digest = sha2::Sha256::digest(parameters.to_string());
     let fingerprint = likeness_core::Sha256(digest.into()).to_string();

@@ -14,7 +14,8 @@ use tracing::error;
 
 use super::backlog::Backlog;
 use super::banks::sign_references;
-use super::corrections::{CorrectionEvent, passed_on};
+use super::corrections::{self, CorrectionEvent};
+use super::erasure::{self, Places};
 use super::join::apply::Joining;
 use super::join::{
     EmbeddingEvent, EmbeddingRecord, JoinEvent, OrphanCommand, OrphanEvent, Sweeper, join_event,
@@ -82,11 +83,13 @@ impl Stage for SignatureStage {
 
     async fn prepare(&self, record: Record) -> Result<Self::Item, EngineError> {
         let offset = record.offset;
-        let work = if let Some(correction) = passed_on(&record) {
+        let work = if let Some(correction) = corrections::passed_on(&record) {
             let event: CorrectionEvent = decode("uploads", &correction.payload)?;
             let objects = self.objects.as_ref();
             let signatures = sign_references(&event, &self.signer, objects).await?;
             Work::Correction(correction, signatures)
+        } else if let Some(tombstone) = erasure::passed_on(&record) {
+            Work::Correction(tombstone, Vec::new())
         } else {
             match join_event(&record)? {
                 Some(JoinEvent::Embedding(embedding)) => Work::Embedding(embedding),
@@ -119,6 +122,10 @@ impl SignatureStage {
         let mut writes = Vec::with_capacity(items.len());
         let mut records = Vec::with_capacity(items.len());
         for item in items {
+            let places = Places {
+                uploads: Some(item.offset),
+                ..Places::default()
+            };
             records.push(match item.work {
                 Work::Correction(correction, references) => {
                     writes.extend(references);
@@ -133,7 +140,12 @@ impl SignatureStage {
                         Err(rejection) => Some(rejection),
                     };
                     let id = upload.id.clone();
-                    event(&id, &SignatureEvent { upload, rejection })
+                    let event_of = SignatureEvent {
+                        upload,
+                        rejection,
+                        places,
+                    };
+                    event(&id, &event_of)
                 }
                 Work::Embedding(_) | Work::Orphan(..) => {
                     unreachable!("the caller joins a batch with these")
@@ -143,6 +155,7 @@ impl SignatureStage {
         fault::point("signature.before_commit");
         let step = Step {
             claim: None,
+            redactions: Vec::new(),
             writes,
             emits: vec![Emit {
                 topic: SIGNATURES,
@@ -196,6 +209,7 @@ impl SignatureStage {
         fault::point("signature.before_commit");
         let step = Step {
             claim: None,
+            redactions: Vec::new(),
             writes: joined.writes,
             emits,
             positions: vec![position],

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use super::health::Health;
 use super::tables::PARTITION;
+use super::{corrections, erasure};
 use crate::EngineError;
 use crate::metrics::{
     RateMeter, STAGE_BUSY_SECONDS_TOTAL, STAGE_COMMIT_IMAGES, STAGE_IMAGES_TOTAL,
@@ -50,7 +51,7 @@ pub(super) trait Stage: fmt::Debug + Send + Sync + 'static {
 /// What a stage makes of a record of the log.
 #[derive(Debug)]
 pub(super) enum Passing<T> {
-    /// A correction: passed on as it is, in its place.
+    /// A correction, or what stands for an erased image: passed on as it is, in its place.
     Correction(NewRecord),
     /// An image.
     Image(T),
@@ -64,6 +65,11 @@ impl<T> Passing<T> {
             Self::Image(image) => of_image(image),
         }
     }
+}
+
+/// Returns the record to pass on if `record` is no image's.
+pub(super) fn passed_on(record: &Record) -> Option<NewRecord> {
+    corrections::passed_on(record).or_else(|| erasure::passed_on(record))
 }
 
 /// What every stage is given.

@@ -16,7 +16,7 @@
 //! signature          image id                       → Signature
 //! canonical          image id                       → Decision: canonical id, but for a merge of its cluster
 //! explain            image id                       → ExplainRecord
-//! numbers            block, number                  → NumberRecord: what the index is made of
+//! numbers            block, number                  → NumberRecord: what the index is made of; empty once erased
 //! clusters           canonical id                   → ClusterRecord, with a redirect if it was merged
 //! members            canonical id, number           → MemberRecord, in the order of joining
 //! clusters_by_size   shard, size ↓ first number ↓   → canonical id
@@ -24,7 +24,7 @@
 //! totals             shard                          → Totals, absolute
 //! ```
 //! Those of corrections are in `corrections/mod.rs`, of reviews and labels in `reviews/mod.rs`, of banks in
-//! `banks/mod.rs`, of floods in `flood/mod.rs`, of the join in `join/mod.rs`.
+//! `banks/mod.rs`, of floods in `flood/mod.rs`, of the join in `join/mod.rs`, of erasures in `erasure/mod.rs`.
 //!
 //! Integers in keys are big-endian; ↓ means complemented, so that an ascending scan begins with
 //! the greatest. Values are MessagePack maps with named fields, so a field can be added; decisions

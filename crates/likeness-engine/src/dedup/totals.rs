@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Absolute counts, kept by the one writer of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Totals {
-    /// Images in clusters; also the next number.
+    /// Numbers given out: images in clusters, and those erased; also the next number.
     pub images: u64,
     /// Clusters.
     pub clusters: u64,
@@ -54,12 +54,19 @@ pub(super) struct Totals {
     /// Pairs that have a label.
     #[serde(default)]
     pub labels: u64,
+    /// Numbers whose images were erased.
+    #[serde(default)]
+    pub erased: u64,
+    /// Whether the keeper rule has ever moved a head.
+    #[serde(default)]
+    pub has_moved_heads: bool,
 }
 
 impl Totals {
-    /// Whether an image may be elsewhere than where it was put when it was decided.
+    /// Whether an image may be elsewhere than where it was put when it was decided, or its cluster may have
+    /// another head than its first image.
     pub(super) fn is_corrected(&self) -> bool {
-        self.corrections > self.harmless
+        self.corrections > self.harmless || self.has_moved_heads
     }
 
     /// Returns the number that the next image gets.

@@ -13,6 +13,7 @@ use sha2::Digest;
 
 use super::Dedup;
 use super::backlog::Admission;
+use super::erasure::{CLAIM_OF_ERASED, same_bytes_key};
 use super::objects::image_path;
 use super::records::{ClusterRecord, UploadEvent};
 use super::tables::{
@@ -58,7 +59,8 @@ impl Dedup {
     /// # Errors
     /// - [`EngineError::Image`] if the header shows that it cannot be decoded. Damage further in is
     ///   found later: then the decision is a rejection.
-    /// - [`EngineError::Conflict`] if the id is taken by other bytes.
+    /// - [`EngineError::Conflict`] if the id is taken by other bytes, [`EngineError::Erased`] if it was that of
+    ///   an image that was erased.
     /// - [`EngineError::Store`] if it could not be made durable; the same call may be repeated.
     pub async fn upload(&self, image: NewImage) -> Result<UploadReceipt, EngineError> {
         let outcome = self.store(image).await;
@@ -83,6 +85,8 @@ impl Dedup {
             value: Bytes::copy_from_slice(&sha256.0),
         };
         // A cheap look before the bytes are written; the commit below decides.
+        // Bytes that are put are not deleted by an erasure of equal ones before the upload is committed.
+        let _using = self.object_locks.using(&sha256).await;
         if let Some(existing) = self.ports.state.get(&claim.key).await? {
             self.check_same(&id, &sha256, &existing)?;
             if self.ports.state.get(&upload_key(&id)).await?.is_some() {
@@ -105,13 +109,16 @@ impl Dedup {
         };
         let step = Step {
             claim: Some(claim),
-            writes: vec![Write::Put(upload_key(&id), encode(&upload))],
+            writes: vec![
+                Write::Put(upload_key(&id), encode(&upload)),
+                Write::Put(same_bytes_key(&sha256, &id), Bytes::new()),
+            ],
             emits: vec![Emit {
                 topic: UPLOADS,
                 partition: PARTITION,
                 records: vec![event(&id, &upload)],
             }],
-            positions: Vec::new(),
+            ..Step::default()
         };
         // Counted first: the decision may come before this call returns.
         self.backlog.stored();
@@ -150,6 +157,9 @@ impl Dedup {
         sha256: &Sha256,
         existing: &[u8],
     ) -> Result<(), EngineError> {
+        if existing == CLAIM_OF_ERASED {
+            return Err(EngineError::Erased(id.clone()));
+        }
         let existing: [u8; 32] = existing.try_into().map_err(|_| {
             StoreError::corrupt("state", format!("claims/{id}"), "not a SHA-256 digest")
         })?;
@@ -171,8 +181,10 @@ impl Dedup {
         id: &ImageId,
         timeout: Duration,
     ) -> Result<Option<Decision>, EngineError> {
-        if self.ports.state.get(&claim_key(id)).await?.is_none() {
-            return Err(EngineError::ImageNotFound(id.clone()));
+        match self.ports.state.get(&claim_key(id)).await? {
+            None => return Err(EngineError::ImageNotFound(id.clone())),
+            Some(claim) if claim == CLAIM_OF_ERASED => return Err(EngineError::Erased(id.clone())),
+            Some(_) => {}
         }
         // Registered before the look, so that a decision in between is not missed.
         let receiver = self.waiters.register(id);

@@ -138,6 +138,9 @@ pub struct Decision {
     pub decided_ms: u64,
     /// Generation that decided.
     pub generation: u32,
+    /// `true` if the keeper rule made the image the head of the cluster that it joined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_head: bool,
     /// Why it was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,

@@ -1,10 +1,10 @@
 //! Banks and quarantines through the whole pipeline.
 
-use likeness_core::{ImageId, ImageNumber};
+use likeness_core::ImageId;
 use likeness_engine::dedup::view::DecisionKind;
 use likeness_engine::dedup::{
     BankChange, Command, CorrectionOutcome, Dedup, DedupConfig, FloodAct, FloodConfig, GuardView,
-    NewCorrection, NewFile, NewReference, Stream,
+    NewCorrection, NewErasure, NewFile, NewReference, Stream,
 };
 
 use crate::support::{DEADLINE, decide, id, jpeg, memory_ports, picture, start, start_with};
@@ -189,16 +189,18 @@ async fn a_scan_finds_stored_images_once_and_goes_on() {
         .expect("reads");
     assert_eq!((page.items[0].image.as_str(), page.next), ("i2", None));
 
-    // Erasing begins with what is to be forgotten.
-    let image = dedup.image(&id("i2")).await.expect("there");
-    let sha256 = image.sha256.parse().expect("a digest");
-    let forgetting = dedup.forget_image(&id("i2"), ImageNumber(2), &sha256).await;
-    let (changes, writes) = forgetting.expect("reads");
-    assert_eq!((changes.len(), writes.len()), (1, 2));
-    for change in changes {
-        assert_eq!(correct(&dedup, change).await, CorrectionOutcome::Applied);
-    }
-    assert_eq!(dedup.bank("late").await.expect("there").references, 1);
+    // What is erased is in no bank any more.
+    let erasure = NewErasure {
+        image: id("i2"),
+        author: "owner".to_owned(),
+        reason: "a test".to_owned(),
+    };
+    let erased = dedup.erase(erasure, DEADLINE).await.expect("accepted");
+    assert!(erased.is_some(), "in time");
+    let page = dedup.bank_matches("late", None, 10).await.expect("reads");
+    assert!(page.items.iter().all(|found| found.image != "i2"));
+    let proof = dedup.prove_erasure(&id("i2"), None).await.expect("reads");
+    assert!(proof.is_proved, "{:?}", proof.left);
     dedup.shutdown().await;
 }
 

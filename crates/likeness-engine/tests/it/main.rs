@@ -3,8 +3,11 @@
 mod banks;
 mod corrections;
 mod crash;
+mod erasure;
+mod erasure_of_all;
 mod join;
 mod pipeline;
+mod recluster;
 mod reviews;
 mod support;
 mod views;

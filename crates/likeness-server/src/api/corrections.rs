@@ -5,6 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use likeness_core::ImageId;
+use likeness_engine::EngineError;
 use likeness_engine::dedup::view::Page;
 use likeness_engine::dedup::{Command, CorrectionView, NewCorrection};
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,15 @@ pub(crate) async fn correct(
         reason,
         command,
     } = parse(&body)?;
+    if matches!(command, Command::Erase { .. }) {
+        // Not by a slip in a list of corrections.
+        let reason = "images are erased by `DELETE /v1/images/{id}`".to_owned();
+        return Err(EngineError::InvalidParameter {
+            name: "command",
+            reason,
+        }
+        .into());
+    }
     let correction = NewCorrection {
         id: id.map(parse_id).transpose()?,
         author,
@@ -206,7 +216,11 @@ pub(crate) async fn of_image(
     IdPath(id): IdPath,
     StrictQuery(NoQuery {}): StrictQuery<NoQuery>,
 ) -> Result<Json<CorrectionPage>, ApiError> {
-    app.dedup.image(&id).await?;
+    // Those that name an erased image are listed still.
+    match app.dedup.image(&id).await {
+        Err(EngineError::Erased(_)) => {}
+        outcome => drop(outcome?),
+    }
     let items = app.dedup.corrections_of(&id, MAX_OF_IMAGE).await?;
     Ok(Json(CorrectionPage { items, next: None }))
 }

@@ -71,6 +71,7 @@ pub(crate) struct UploadQuery {
         (status = 403, description = "`missing_scope`, `cross_origin`, `unknown_host`", body = ErrorBody),
         (status = 408, description = "`body_timeout`", body = ErrorBody),
         (status = 409, description = "`id_conflict`: the id is taken by other bytes", body = ErrorBody),
+        (status = 410, description = "`erased`: the id was that of an image that was erased; choose another", body = ErrorBody),
         (status = 413, description = "`too_many_bytes`", body = ErrorBody),
         (status = 415, description = "`unsupported_format`, `unsupported_media_type`", body = ErrorBody),
         (status = 422, description = "The bytes are not a picture that is decoded here; the code says why", body = ErrorBody),
@@ -148,6 +149,7 @@ fn idempotent_id(headers: &HeaderMap) -> Result<Option<ImageId>, ApiError> {
         (status = 400, description = "`invalid_id`, `invalid_query`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
         (status = 404, description = "`image_not_found`", body = ErrorBody),
+        (status = 410, description = "`erased`", body = ErrorBody),
     ),
 )]
 pub(crate) async fn image(
@@ -172,6 +174,7 @@ pub(crate) async fn image(
         (status = 400, description = "`invalid_id`, `invalid_query`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
         (status = 404, description = "`image_not_found`", body = ErrorBody),
+        (status = 410, description = "`erased`", body = ErrorBody),
     ),
 )]
 pub(crate) async fn file(
@@ -201,6 +204,7 @@ pub(crate) async fn file(
         (status = 400, description = "`invalid_id`, `invalid_query`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
         (status = 404, description = "`image_not_found`", body = ErrorBody),
+        (status = 410, description = "`erased`", body = ErrorBody),
         (status = 409, description = "`not_decided`: not made yet", body = ErrorBody),
         (status = 422, description = "The image cannot be decoded", body = ErrorBody),
     ),
@@ -254,6 +258,7 @@ fn answer_bytes(
         (status = 400, description = "`invalid_id`, `invalid_query`", body = ErrorBody),
         (status = 401, description = "`unauthorized`", body = ErrorBody),
         (status = 404, description = "`image_not_found`", body = ErrorBody),
+        (status = 410, description = "`erased`", body = ErrorBody),
         (status = 409, description = "`not_decided`", body = ErrorBody),
     ),
 )]

@@ -4,12 +4,14 @@ mod banks;
 mod clusters;
 mod corrections;
 mod embeddings;
+mod erasures;
 mod events;
 mod floods;
 mod images;
 mod matching;
 mod operations;
 mod orphans;
+mod recluster;
 mod reviews;
 mod scorers;
 
@@ -30,6 +32,8 @@ pub(crate) use clusters::{__path_cluster, __path_clusters};
 pub(crate) use corrections::{__path_correct, __path_corrections, __path_of_image, __path_undo};
 pub(crate) use corrections::{CorrectionPage, CorrectionReceipt};
 pub(crate) use embeddings::{__path_push, EmbeddingAnswer, EmbeddingReceipts};
+pub(crate) use erasures::EraseReceipt;
+pub(crate) use erasures::{__path_erase, __path_proof};
 pub(crate) use events::__path_events;
 pub(crate) use floods::{__path_acknowledge, __path_alarms, __path_held, __path_quarantine};
 pub(crate) use floods::{AlarmPage, HeldPage};
@@ -44,6 +48,7 @@ pub(crate) use operations::{
 pub(crate) use orphans::{__path_drop_orphan, __path_orphan_journal, __path_orphans, __path_retry};
 pub(crate) use orphans::{OrphanJournal, OrphanPage};
 
+pub(crate) use recluster::__path_recluster;
 pub(crate) use reviews::ReviewPage;
 pub(crate) use reviews::{__path_labels, __path_review, __path_reviews};
 pub(crate) use scorers::{__path_add_scorer, __path_compare_scorers, __path_scorers};
@@ -75,9 +80,16 @@ pub(crate) fn routes() -> Vec<Route> {
         method: "post",
         handler,
     };
+    let delete = |path, handler| Route {
+        path,
+        method: "delete",
+        handler,
+    };
     vec![
         post("/v1/images", self::post(images::upload)),
         get("/v1/images/{id}", self::get(images::image)),
+        delete("/v1/images/{id}", self::delete(erasures::erase)),
+        get("/v1/images/{id}/erasure", self::get(erasures::proof)),
         get("/v1/images/{id}/file", self::get(images::file)),
         get("/v1/images/{id}/thumbnail", self::get(images::thumbnail)),
         get("/v1/images/{id}/explain", self::get(images::explain)),
@@ -105,7 +117,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route {
             path: "/v1/banks/{name}",
             method: "delete",
-            handler: delete(banks::delete),
+            handler: self::delete(banks::delete),
         },
         get("/v1/banks/{name}/references", self::get(banks::references)),
         post("/v1/banks/{name}/references", self::post(banks::add)),
@@ -113,7 +125,7 @@ pub(crate) fn routes() -> Vec<Route> {
         Route {
             path: "/v1/banks/{name}/references/{sha256}",
             method: "delete",
-            handler: delete(banks::remove),
+            handler: self::delete(banks::remove),
         },
         get(
             "/v1/banks/{name}/references/{sha256}/thumbnail",
@@ -143,6 +155,7 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/v1/scorers", self::get(scorers::scorers)),
         post("/v1/scorers", self::post(scorers::add_scorer)),
         get("/v1/scorers/compare", self::get(scorers::compare_scorers)),
+        post("/v1/recluster", self::post(recluster::recluster)),
         get("/v1/events", self::get(events::events)),
         get("/v1/overview", self::get(operations::overview)),
         get("/v1/scorer", self::get(operations::scorer)),

@@ -125,7 +125,10 @@ fn row(correction: &CorrectionView) -> Markup {
         correction.outcome == CorrectionOutcome::Applied && correction.undone_by.is_none();
     let cannot = matches!(
         correction.command,
-        Command::Undo { .. } | Command::Flood(_) | Command::Bank(BankChange::Delete { .. })
+        Command::Undo { .. }
+            | Command::Erase { .. }
+            | Command::Flood(_)
+            | Command::Bank(BankChange::Delete { .. })
     );
     let can_undo = is_standing && !cannot;
     html! {
@@ -157,11 +160,13 @@ fn row(correction: &CorrectionView) -> Markup {
 
 fn pictures(command: &Command) -> Markup {
     let ids: Vec<&str> = match command {
-        Command::Split { members, .. } => {
+        Command::Split { members, .. } | Command::Move { members, .. } => {
             let shown = members.iter().take(SHOWN_MEMBERS);
             shown.map(ImageId::as_str).collect()
         }
-        Command::Merge { into, from } => vec![into.as_str(), from.as_str()],
+        Command::Merge { into, from } | Command::Fold { into, from } => {
+            vec![into.as_str(), from.as_str()]
+        }
         Command::ReHead { head, .. } => vec![head.as_str()],
         Command::NeverTogether { a, b }
         | Command::AlwaysTogether { a, b }
@@ -171,7 +176,9 @@ fn pictures(command: &Command) -> Markup {
             | FloodAct::Confirm { cluster, .. }
             | FloodAct::Release { cluster, .. },
         ) => vec![cluster.as_str()],
-        Command::Bank(_) | Command::Flood(_) | Command::Undo { .. } => Vec::new(),
+        Command::Bank(_) | Command::Flood(_) | Command::Undo { .. } | Command::Erase { .. } => {
+            Vec::new()
+        }
     };
     html! {
         @for id in ids { span.plate { (thumbnail(id, "")) } }
@@ -189,7 +196,16 @@ fn sentence(command: &Command) -> Markup {
                     @if *each_alone && members.len() > 1 { ", each on its own" }
                 }
             }
-            Command::Merge { into, from } => {
+            Command::Move { into, members } => {
+                span {
+                    (counted(members.len() as u64, "picture", "pictures"))
+                    @match into {
+                        Some(into) => { " moved to " (cluster(into.as_str())) }
+                        None => { " moved to a cluster of their own" }
+                    }
+                }
+            }
+            Command::Merge { into, from } | Command::Fold { into, from } => {
                 span { (cluster(from.as_str())) " merged into " (cluster(into.as_str())) }
             }
             Command::ReHead { cluster: id, head } => {
@@ -223,6 +239,9 @@ fn sentence(command: &Command) -> Markup {
                         ReviewVerdict::Skip => " skipped in the review",
                     }
                 }
+            }
+            Command::Erase { image: id } => {
+                span { (image(id.as_str())) " erased" }
             }
             Command::Undo { correction } => {
                 span { "correction #" (correction) " undone" }

@@ -58,6 +58,7 @@ impl IntoResponse for PageError {
 fn title(cause: &ApiError, status: StatusCode) -> &'static str {
     match cause {
         ApiError::Engine(EngineError::ImageNotFound(_)) => "No image has this id",
+        ApiError::Engine(EngineError::Erased(_)) => "This picture was erased",
         ApiError::Engine(EngineError::ClusterNotFound(_)) => "No cluster has this head",
         _ if status == StatusCode::NOT_FOUND => "Nothing here bears a likeness",
         _ if status.is_client_error() => "That did not work",

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use likeness_core::ImageId;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::view::{
     CandidateSource, CandidateView, Decision, DecisionKind, ExplainView, ImageStatus, ImageView,
@@ -24,9 +27,12 @@ use crate::urls;
 pub(super) async fn page(
     State(app): State<Arc<App>>,
     IdPath(id): IdPath,
-) -> Result<Markup, PageError> {
+) -> Result<Response, PageError> {
     let fail = |error: EngineError| PageError::new(&app, error);
-    let image = app.dedup.image(&id).await.map_err(fail)?;
+    let image = match app.dedup.image(&id).await {
+        Err(EngineError::Erased(id)) => return tombstone(&app, &id).await,
+        outcome => outcome.map_err(fail)?,
+    };
     let explain = match app.dedup.explain(&id).await {
         Ok(explain) => Some(explain),
         Err(EngineError::NotDecided(_)) => None,
@@ -48,7 +54,46 @@ pub(super) async fn page(
         module: explain.is_some().then_some(Asset::Correct),
         ..Page::new(&app, &image.id, Nav::None)
     };
-    Ok(page.render(&content(&image, explain.as_ref(), &made, &matches)))
+    Ok(page
+        .render(&content(&image, explain.as_ref(), &made, &matches))
+        .into_response())
+}
+
+/// What is shown where an image was that was erased.
+async fn tombstone(app: &App, id: &ImageId) -> Result<Response, PageError> {
+    let fail = |error: EngineError| PageError::new(app, error);
+    let erasure = app.dedup.erasure(id).await.map_err(fail)?;
+    let erasure = erasure.ok_or_else(|| fail(EngineError::ImageNotFound(id.clone())))?;
+    let named = match app.dedup.cluster(id, None, 1).await {
+        Ok(cluster) => Some(cluster.size),
+        Err(EngineError::ClusterNotFound(_)) => None,
+        Err(error) => return Err(fail(error)),
+    };
+    let content = html! {
+        section.blank {
+            p.blank-mark aria-hidden="true" { "∅" }
+            h1 { "This picture was erased" }
+            p { span.id { (given(id.as_str())) } }
+            p { (given(&erasure.reason)) }
+            p.muted {
+                "#" (erasure.correction) " · " (given(&erasure.author)) " · " (moment(erasure.erased_ms))
+                @if !erasure.is_finished { " · its bytes are still to be deleted" }
+            }
+            @if let Some(size) = named {
+                p {
+                    "Its id is still the canonical id of "
+                    a href=(urls::cluster_page(id.as_str())) { (counted(size, "picture", "pictures")) }
+                    "."
+                }
+            }
+            p.muted { "Its id is not given again. The same picture may be uploaded under another one." }
+            p.actions {
+                a.button href={ "/v1/images/" (urls::encode(id.as_str())) "/erasure" } { "Look for what is left of it" }
+            }
+        }
+    };
+    let page = Page::new(app, id.as_str(), Nav::None);
+    Ok((StatusCode::GONE, page.render(&content)).into_response())
 }
 
 fn content(
@@ -86,11 +131,26 @@ fn content(
         }
         @if let Some(explain) = explain { (why(explain, &image.id)) }
         (of_image(matches))
+        @if explain.is_some() { (erase_block()) }
         @if !made.is_empty() {
             section.why aria-labelledby="made-title" {
                 h2 #made-title { "Corrections by hand" }
                 (corrections::list(made))
             }
+        }
+    }
+}
+
+/// Opened first, so that one click erases nothing.
+fn erase_block() -> Markup {
+    html! {
+        details.erase {
+            summary { "Erase this picture …" }
+            p {
+                "It leaves its cluster, the index, the log and the disk, for good; nothing brings it back. Say above "
+                "who wants it and why: that is kept, with its id."
+            }
+            button.button.danger type="button" data-correct="erase" hidden { "Erase it for good" }
         }
     }
 }

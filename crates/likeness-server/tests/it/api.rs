@@ -333,9 +333,7 @@ async fn what_is_not_there_is_said_in_json() {
         .await
         .check_error(404, "unknown_path");
     server.get("/v1").await.check_error(404, "unknown_path");
-    let request = Request::delete("/v1/images/none")
-        .body(Body::empty())
-        .unwrap();
+    let request = Request::put("/v1/images/none").body(Body::empty()).unwrap();
     server
         .answer(request)
         .await

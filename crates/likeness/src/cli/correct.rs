@@ -208,7 +208,13 @@ fn sentence(command: &Command) -> String {
         Command::Split {
             cluster, members, ..
         } => format!("split {} off {cluster}", members.len()),
-        Command::Merge { into, from } => format!("merge {from} into {into}"),
+        Command::Move { into, members } => match into {
+            Some(into) => format!("move {} to {into}", members.len()),
+            None => format!("move {} to a cluster of their own", members.len()),
+        },
+        Command::Merge { into, from } | Command::Fold { into, from } => {
+            format!("merge {from} into {into}")
+        }
         Command::ReHead { cluster, head } => format!("make {head} the head of {cluster}"),
         Command::NeverTogether { a, b } => format!("never {a} with {b}"),
         Command::AlwaysTogether { a, b } => format!("always {a} with {b}"),
@@ -219,6 +225,7 @@ fn sentence(command: &Command) -> String {
             ReviewVerdict::Different => format!("label {a} and {b} different"),
             ReviewVerdict::Skip => format!("skip {a} and {b}"),
         },
+        Command::Erase { image } => format!("erase {image}"),
         Command::Undo { correction } => format!("undo {correction}"),
     }
 }

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod correct;
 mod dedup;
+mod delete;
 mod demo;
 mod embeddings;
 mod eval;
@@ -154,7 +155,9 @@ enum Command {
     /// Look at the pairs that the scorer is least sure of, and label them
     #[command(subcommand)]
     Review(review::ReviewCommand),
-    /// Sort all images anew and show what would change; nothing is changed
+    /// Erase images for good, and prove that nothing is left of them
+    Delete(delete::DeleteArgs),
+    /// Sort all images anew, show what would change, and apply it if told to
     Recluster(recluster::ReclusterArgs),
     /// Send embeddings that another service has made
     #[command(subcommand)]
@@ -306,6 +309,7 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Bank(command) => bank::run(command, context).await,
         Command::Flood(command) => flood::run(command, context).await,
         Command::Review(command) => review::run(command, context).await,
+        Command::Delete(args) => delete::run(args, context).await,
         Command::Recluster(args) => recluster::run(args, context).await,
         Command::Embeddings(command) => embeddings::run(command, context).await,
         Command::Orphans(command) => orphans::run(command, context).await,

@@ -1,12 +1,15 @@
 //! Everything that a batch of decisions changes, for one commit.
 
+mod placeholder;
+
 use std::collections::HashMap;
 
 use likeness_core::log::NewRecord;
-use likeness_core::state::Write;
+use likeness_core::state::{Scan, Write};
 use likeness_core::step::{Emit, Position, Step};
-use likeness_core::{Generation, ImageId, ImageNumber, Timestamp};
+use likeness_core::{Generation, ImageId, ImageNumber, StoreError, Timestamp};
 
+pub(super) use self::placeholder::check_number;
 use super::marks::Marks;
 use super::{AssignStage, totals};
 use crate::EngineError;
@@ -14,17 +17,18 @@ use crate::dedup::banks::{BankMatch, BankSet};
 use crate::dedup::clusters::{list, unlist};
 use crate::dedup::flood::Guard;
 use crate::dedup::guard::{Guarded, Guards};
+use crate::dedup::keeper::{Keeper, MAX_COMPARED, Merits};
 use crate::dedup::live_index::{Recent, RecentViews};
-use crate::dedup::pairs::{Batch, Subject};
+use crate::dedup::pairs::{Batch, Known, Subject};
 use crate::dedup::records::{
-    ClusterRecord, ExplainRecord, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate, Totals,
-    UploadEvent, encode_decision,
+    ClusterRecord, ExplainRecord, Head, MemberRecord, NumberRecord, ScoreEvent, ScoredCandidate,
+    Totals, UploadEvent, encode_decision,
 };
 use crate::dedup::reviews::{ReviewRecord, enqueue};
 use crate::dedup::rule::Verdict;
 use crate::dedup::tables::{
-    DECISIONS, PARTITION, canonical_key, cluster_key, decode, encode, explain_key, member_key,
-    number_key, totals_key,
+    DECISIONS, MEMBERS, PARTITION, canonical_key, cluster_key, decode, encode, explain_key,
+    member_key, number_key, totals_key,
 };
 use crate::dedup::view::{Decision, DecisionKind};
 
@@ -44,7 +48,8 @@ pub(super) struct Explained {
 #[derive(Debug)]
 pub(super) struct Changes {
     pub(super) batch: Batch,
-    pub(super) clusters: HashMap<ImageId, ClusterRecord>,
+    /// Members that joined in this batch, by cluster.
+    members: HashMap<ImageId, Vec<(ImageNumber, MemberRecord)>>,
     pub(super) totals: Totals,
     pub(super) writes: Vec<Write>,
     pub(super) banks: std::sync::Arc<BankSet>,
@@ -66,10 +71,11 @@ impl Changes {
         Ok(Self {
             batch: Batch {
                 records: HashMap::new(),
+                clusters: HashMap::new(),
                 index: Recent::new(stage.dim, stage.limit, u64::MAX),
                 views: RecentViews::new(stage.dim, stage.limit, u64::MAX, stage.scorer.views()),
             },
-            clusters: HashMap::new(),
+            members: HashMap::new(),
             banks: stage
                 .banks
                 .current(stage.state.as_ref(), totals.bank_changes)
@@ -104,6 +110,7 @@ impl Changes {
         self.reviews.push(ReviewRecord {
             image: upload.id.clone(),
             number: self.totals.next_number(),
+            head: head.id.clone(),
             candidate: head.clone(),
             joined: matches!(verdict, Verdict::Join { .. }),
             threshold: stage.scorer.threshold(),
@@ -122,8 +129,21 @@ impl Changes {
         Ok(())
     }
 
-    pub(super) fn reject(&mut self, event: ScoreEvent, generation: Generation) {
+    /// Adds rows that go with the batch.
+    pub(super) fn write(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    pub(super) fn reject(
+        &mut self,
+        event: ScoreEvent,
+        generation: Generation,
+        recorded: Option<Decision>,
+    ) {
         self.totals.rejected += 1;
+        if let Some(recorded) = recorded {
+            return self.repeat(&event.upload.id, &recorded);
+        }
         let decision = Decision {
             id: event.upload.id.to_string(),
             kind: DecisionKind::Rejected,
@@ -135,6 +155,7 @@ impl Changes {
             uploaded_ms: event.upload.uploaded.0,
             decided_ms: Timestamp::now().0,
             generation: generation.0,
+            is_head: false,
             rejection: event.rejection,
         };
         self.record(&event.upload.id, decision);
@@ -147,9 +168,17 @@ impl Changes {
         subject: &Subject,
         guarded: Guarded,
         explained: Explained,
+        recorded: Option<Decision>,
     ) -> Result<(), EngineError> {
         let number = self.totals.next_number();
-        let now = Timestamp::now();
+        self.marks.is_replay = recorded.is_some();
+        if let Some(recorded) = &recorded {
+            check_number(&upload.id, recorded.number, number)?;
+        }
+        let now = match &recorded {
+            Some(recorded) => Timestamp(recorded.decided_ms),
+            None => Timestamp::now(),
+        };
         let (kind, head, score, exact_copy, rule) = match guarded.verdict.clone() {
             Verdict::Join {
                 cluster,
@@ -169,7 +198,7 @@ impl Changes {
             .add_matches(stage, &upload.id, number, explained.matches, now)
             .await?;
         let cluster = self
-            .grow(stage, &head, number, now, upload, &guarded)
+            .grow(stage, &head, number, now, Some((upload, &guarded)))
             .await?;
         let record = NumberRecord {
             id: upload.id.clone(),
@@ -211,12 +240,24 @@ impl Changes {
                 _ => None,
             },
         };
+        let is_head = match &recorded {
+            Some(recorded) => recorded.is_head,
+            None => {
+                self.is_preferred(stage, &head, &cluster, subject, &record, &member, number)
+                    .await?
+            }
+        };
+        if is_head {
+            self.lead(&head, &upload.id, number);
+        }
         self.totals.images += 1;
         self.writes.extend([
             Write::Put(number_key(number), encode(&record)),
             Write::Put(member_key(&head, number), encode(&member)),
             Write::Put(explain_key(&upload.id), encode(&explain)),
         ]);
+        let members = self.members.entry(head.clone()).or_default();
+        members.push((number, member));
         self.batch.index.insert(number, &record.bf16()?)?;
         self.batch.views.insert(number, &record)?;
         self.batch.records.insert(number, record);
@@ -231,24 +272,27 @@ impl Changes {
             uploaded_ms: upload.uploaded.0,
             decided_ms: now.0,
             generation: stage.generation.0,
+            is_head,
             rejection: None,
         };
-        self.record(&upload.id, decision);
+        match recorded {
+            Some(recorded) => self.repeat(&upload.id, &recorded),
+            None => self.record(&upload.id, decision),
+        }
         Ok(())
     }
 
     /// Adds one image to the cluster of `head`, creating it if the image is the head, and moves the
-    /// cluster in the lists by size and by time.
+    /// cluster in the lists by size and by time. Without `image` a placeholder joins, which is not watched.
     async fn grow(
         &mut self,
         stage: &AssignStage,
         head: &ImageId,
         number: ImageNumber,
         now: Timestamp,
-        upload: &UploadEvent,
-        guarded: &Guarded,
+        image: Option<(&UploadEvent, &Guarded)>,
     ) -> Result<ClusterRecord, EngineError> {
-        let before = match self.clusters.get(head) {
+        let before = match self.batch.clusters.get(head) {
             Some(cluster) => Some(cluster.clone()),
             None => match stage.state.get(&cluster_key(head)).await? {
                 Some(row) => Some(decode::<ClusterRecord>("clusters", &row)?),
@@ -259,7 +303,9 @@ impl Changes {
             None => {
                 self.totals.clusters += 1;
                 let mut founded = ClusterRecord::new(number, now);
-                self.found_guarded(&mut founded, head, number, guarded, now);
+                if let Some((_, guarded)) = image {
+                    self.found_guarded(&mut founded, head, number, guarded, now);
+                }
                 founded
             }
             Some(before) => {
@@ -273,15 +319,94 @@ impl Changes {
                     updated: now,
                     ..before
                 };
-                self.watch(stage, &mut grown, head, upload, guarded.by_bytes);
+                if let Some((upload, guarded)) = image {
+                    self.watch(stage, &mut grown, head, upload, guarded.by_bytes);
+                }
                 grown
             }
         };
         self.writes
             .push(Write::Put(cluster_key(head), encode(&cluster)));
         self.writes.extend(list(head, &cluster));
-        self.clusters.insert(head.clone(), cluster.clone());
+        self.batch.clusters.insert(head.clone(), cluster.clone());
         Ok(cluster)
+    }
+
+    /// Makes an image the head of the cluster that it has just joined.
+    fn lead(&mut self, cluster: &ImageId, id: &ImageId, number: ImageNumber) {
+        let Some(record) = self.batch.clusters.get_mut(cluster) else {
+            return;
+        };
+        record.set_head(
+            cluster,
+            Head {
+                id: id.clone(),
+                number,
+            },
+        );
+        self.writes
+            .push(Write::Put(cluster_key(cluster), encode(record)));
+        self.totals.has_moved_heads = true;
+    }
+
+    /// Whether the keeper rule makes an image the head of the cluster that it has just joined: it is preferred to
+    /// the head, and every member scores enough with it. Larger clusters than [`MAX_COMPARED`] keep their head.
+    #[expect(clippy::too_many_arguments, reason = "one image, unpacked; private")]
+    async fn is_preferred(
+        &self,
+        stage: &AssignStage,
+        id: &ImageId,
+        cluster: &ClusterRecord,
+        subject: &Subject,
+        record: &NumberRecord,
+        member: &MemberRecord,
+        number: ImageNumber,
+    ) -> Result<bool, EngineError> {
+        let is_too_large = cluster.size > MAX_COMPARED as u64;
+        if stage.keeper == Keeper::First || cluster.size < 2 || is_too_large {
+            return Ok(false);
+        }
+        let mut members = Vec::new();
+        for part in std::iter::once(id).chain(&cluster.parts) {
+            let partition = bytes::Bytes::copy_from_slice(part.as_bytes());
+            let scan = Scan::all(MEMBERS, partition, MAX_COMPARED);
+            for row in stage.state.scan(scan).await? {
+                let number = row.sort.as_ref().try_into().map_err(|_| {
+                    StoreError::corrupt("state", format!("members/{part}"), "not a number")
+                })?;
+                let number = ImageNumber(u64::from_be_bytes(number));
+                members.push((number, decode::<MemberRecord>("members", &row.value)?));
+            }
+        }
+        members.extend(self.members.get(id).into_iter().flatten().cloned());
+        let known = Known {
+            state: stage.state.as_ref(),
+            is_corrected: true,
+            batch: Some(&self.batch),
+        };
+        let numbers: Vec<_> = members.iter().map(|(number, _)| *number).collect();
+        let records = known.records(&numbers).await?;
+        let head = cluster.head(id).number;
+        let rank = |merits: &Merits| stage.keeper.rank(merits);
+        let own = rank(&Merits::of(number, member, record));
+        for ((other, member), record) in members.iter().zip(&records) {
+            let Some(record) = record else { continue };
+            let is_head = *other == head;
+            if is_head && rank(&Merits::of(*other, member, record)) < own {
+                return Ok(false);
+            }
+            let (score, _) = stage.scorer.score_pair(subject, record)?;
+            if score < stage.scorer.threshold() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes a decision that stands in the log already.
+    fn repeat(&mut self, id: &ImageId, decision: &Decision) {
+        self.writes
+            .push(Write::Put(canonical_key(id), encode_decision(decision)));
     }
 
     fn record(&mut self, id: &ImageId, decision: Decision) {
@@ -292,7 +417,7 @@ impl Changes {
 
     pub(super) fn finish(
         self,
-        position: Position,
+        positions: Vec<Position>,
     ) -> (Vec<Decision>, Marks, Vec<(ImageNumber, NumberRecord)>, Step) {
         let mut writes = self.writes;
         writes.push(Write::Put(totals_key(), encode(&self.totals)));
@@ -320,9 +445,10 @@ impl Changes {
         decided.sort_unstable_by_key(|(number, _)| *number);
         let step = Step {
             claim: None,
+            redactions: Vec::new(),
             writes,
             emits,
-            positions: vec![position],
+            positions,
         };
         (self.decisions, self.marks, decided, step)
     }

@@ -26,6 +26,8 @@ pub(super) struct Marks {
     matches: Vec<BankMatchView>,
     alarms: Vec<AlarmView>,
     num_held: u64,
+    /// Whether the image at hand is decided as the log says: then its events are there as well.
+    pub(super) is_replay: bool,
     /// By serial of the bank, absolute.
     counts: std::collections::BTreeMap<u64, u64>,
 }
@@ -59,7 +61,9 @@ impl Changes {
                 Write::Put(match_key(serial, number.0), row.clone()),
                 Write::Put(match_by_image_key(id, serial), row),
             ]);
-            self.marks.matches.push(view.clone());
+            if !self.marks.is_replay {
+                self.marks.matches.push(view.clone());
+            }
             views.push(view);
         }
         Ok(views)
@@ -119,7 +123,9 @@ impl Changes {
             };
             self.writes
                 .push(Write::Put(alarm_key(sequence), encode_alarm(&alarm)));
-            self.marks.alarms.push(alarm);
+            if !self.marks.is_replay {
+                self.marks.alarms.push(alarm);
+            }
         }
         if was_open && cluster.guard != Guard::Open {
             self.totals.guarded += 1;

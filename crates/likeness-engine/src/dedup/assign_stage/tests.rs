@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use likeness_adapters::MemoryStore;
+use likeness_adapters::{MemoryObjectStore, MemoryStore};
 use likeness_core::log::Partition;
 use likeness_core::state::Scan;
-use likeness_core::step::StepOutcome;
-use likeness_core::{Sha256, StoreResult, Timestamp};
+use likeness_core::step::Step;
+use likeness_core::{ImageNumber, Sha256, StoreResult, Timestamp};
 use likeness_index::{OpenedVectors, bf16};
 use likeness_vision::PdqHash;
 use likeness_vision::decode::ImageFormat;
@@ -17,10 +17,12 @@ use proptest::prelude::*;
 use super::super::compare::ViewsMode;
 use super::super::config::DedupConfig;
 use super::super::live_index::IndexConfig;
-use super::super::records::{ExplainRecord, MemberRecord, Signature, UploadEvent, ViewRecord};
+use super::super::records::{
+    ExplainRecord, MemberRecord, Signature, UploadEvent, ViewRecord, decode_number,
+};
 use super::super::reviews::ReviewConfig;
 use super::super::scorer::Scorer;
-use super::super::tables::{MEMBERS, explain_key, signature_key};
+use super::super::tables::{MEMBERS, explain_key, number_key, signature_key};
 use super::super::upload::decode_decision;
 use super::super::view::MatchedPicture;
 use super::*;
@@ -70,7 +72,7 @@ fn image(seed: u64, idx: u64, families: u64, noise: f32) -> (UploadEvent, Signat
     };
     let signature = Signature {
         format: ImageFormat::Jpeg,
-        width: 1,
+        width: 1 + own.below(9) as u32,
         height: 1,
         pdq: PdqHash([0; 32]),
         pdq_quality: 0,
@@ -149,6 +151,7 @@ pub(in crate::dedup) struct Fixture {
     pub store: Arc<MemoryStore>,
     steps: Arc<Flaky>,
     config: IndexConfig,
+    keeper: Keeper,
     pub stage: AssignStage,
     /// Families that images are of.
     pub families: u64,
@@ -182,6 +185,7 @@ impl Fixture {
             store,
             steps,
             config,
+            keeper: Keeper::First,
             stage,
             families: 200,
             noise: 0.55,
@@ -201,6 +205,14 @@ impl Fixture {
         AssignStage {
             state: store.clone(),
             steps: steps.clone(),
+            log: store.clone(),
+            recorded: Recorded::new(store.clone(), store.clone(), steps.clone()),
+            finisher: Arc::new(Finisher::new(
+                store.clone(),
+                Arc::new(MemoryObjectStore::new()),
+                Arc::default(),
+            )),
+            keeper: Keeper::First,
             index: Arc::new(index.expect("opens")),
             cpu: CpuPool::new(threads),
             threads,
@@ -227,6 +239,40 @@ impl Fixture {
     pub(in crate::dedup) async fn restart(&mut self, threads: usize) {
         self.stage = Self::open(&self.store, &self.steps, self.config, threads).await;
         self.stage.flood = self.flood;
+        self.stage.keeper = self.keeper;
+    }
+
+    /// Sets the rule by which heads are chosen.
+    pub(in crate::dedup) fn set_keeper(&mut self, keeper: Keeper) {
+        self.keeper = keeper;
+        self.stage.keeper = keeper;
+    }
+
+    /// Returns the score of two decided images.
+    pub(in crate::dedup) async fn score(&self, a: &ImageId, b: &ImageId) -> f32 {
+        let store = self.store.as_ref();
+        let mut records = Vec::new();
+        for id in [a, b] {
+            let row = store.get(&canonical_key(id)).await.expect("reads");
+            let decision = decode_decision(&row.expect("decided")).expect("a decision");
+            let number = ImageNumber(decision.number.expect("not rejected"));
+            let row = store.get(&number_key(number)).await.expect("reads");
+            let record = decode_number(&row.expect("there")).expect("a record");
+            records.push(record.expect("not erased"));
+        }
+        let row = store.get(&signature_key(a)).await.expect("reads");
+        let signature = decode("signature", &row.expect("there")).expect("a signature");
+        let subject = Subject::new(records[0].sha256, signature, self.config.views);
+        let scored = self
+            .stage
+            .scorer
+            .score_pair(&subject.expect("an embedding"), &records[1]);
+        scored.expect("scores").0
+    }
+
+    /// Fails the next commit, before it is made or after.
+    pub(in crate::dedup) fn fail_next(&self, after: bool) {
+        self.steps.mode.store(1 + u8::from(after), Ordering::SeqCst);
     }
 
     /// Does what the stages before do, with the index as it is now.
@@ -272,10 +318,11 @@ impl Fixture {
             generation: 1,
             num_corrections: 0,
             scored,
+            places: Places::default(),
         };
         Record {
             offset: Offset(idx),
-            key: bytes::Bytes::new(),
+            key: bytes::Bytes::copy_from_slice(event.upload.id.as_bytes()),
             payload: encode(&event),
         }
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use likeness_core::objects::ObjectStore;
 use likeness_core::state::{Row, Scan, Write};
-use likeness_core::{ImageId, ImageNumber, Sha256, StoreError};
+use likeness_core::{ImageId, Sha256, StoreError};
 use likeness_vision::decode::probe;
 use likeness_vision::runtime::ModelError;
 
@@ -12,8 +12,7 @@ use super::set::records;
 use super::{
     BankMatchView, BankRecord, BankView, MATCHES, MATCHES_BY_IMAGE, NewReference, REFERENCES,
     ReferenceRecord, ReferenceView, ScanRecord, ScanView, SignedReference, bank_key, count_key,
-    digest_key, match_by_image_key, match_key, parse_digest, reference_signature_key, scan_key,
-    serial_partition,
+    digest_key, parse_digest, reference_signature_key, scan_key, serial_partition,
 };
 use crate::EngineError;
 use crate::dedup::corrections::{Command, CorrectionEvent};
@@ -24,9 +23,6 @@ use crate::dedup::tables::{decode, encode};
 use crate::dedup::upload::{clean_name, digest};
 use crate::dedup::view::{Page, Rejection};
 use crate::dedup::{BankChange, Dedup, Thumbnail};
-
-/// Rows of one read.
-const PAGE: usize = 1_024;
 
 /// A file that is to be a reference.
 #[derive(Debug, Clone)]
@@ -197,45 +193,6 @@ impl Dedup {
             });
         }
         self.thumbnail_of(&digest).await
-    }
-
-    /// Returns what makes all banks forget an image: for each bank that has the same bytes as a reference, the
-    /// change that removes it, to be made as a correction so that a replay forgets it as well; and the rows of the
-    /// image's matches, to be deleted with the image's own. Whoever erases an image asks this first.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn forget_image(
-        &self,
-        image: &ImageId,
-        number: ImageNumber,
-        sha256: &Sha256,
-    ) -> Result<(Vec<Command>, Vec<Write>), EngineError> {
-        let mut changes = Vec::new();
-        for record in records(self.ports.state.as_ref()).await? {
-            let key = digest_key(record.serial, sha256);
-            if self.ports.state.get(&key).await?.is_some() {
-                changes.push(Command::Bank(BankChange::Remove {
-                    bank: record.name,
-                    references: vec![sha256.to_string()],
-                }));
-            }
-        }
-        let mut deletes = Vec::new();
-        let partition = Bytes::copy_from_slice(image.as_bytes());
-        let mut scan = Scan::all(MATCHES_BY_IMAGE, partition, PAGE);
-        loop {
-            let rows = self.ports.state.scan(scan.clone()).await?;
-            let Some(last) = rows.last() else {
-                return Ok((changes, deletes));
-            };
-            scan = scan.after(last.sort.clone());
-            for row in &rows {
-                let serial = read_u64(&row.sort)?;
-                deletes.push(Write::Delete(match_by_image_key(image, serial)));
-                deletes.push(Write::Delete(match_key(serial, number.0)));
-            }
-        }
     }
 
     /// Returns a page of rows, and the cursor of the next one.

@@ -46,16 +46,16 @@ pub use door::NewFile;
 pub(super) use door::{read_u64, sign_references};
 pub use measure::{BankCost, bank_cost};
 pub use scan::SCANNED_AT_ONCE;
-pub(super) use set::{BankMatch, BankSet, Banks};
+pub(super) use set::{BankMatch, BankSet, Banks, banks_with_file};
 
 /// Matches, for everyone.
 pub(super) const BANK_MATCHES: Topic = Topic("bank_matches");
 
-const BANKS: Table = Table("banks");
+pub(super) const BANKS: Table = Table("banks");
 pub(super) const REFERENCES: Table = Table("bank_references");
 const DIGESTS: Table = Table("bank_digests");
 const MATCHES: Table = Table("bank_matches");
-const MATCHES_BY_IMAGE: Table = Table("bank_matches_by_image");
+pub(super) const MATCHES_BY_IMAGE: Table = Table("bank_matches_by_image");
 const SCANS: Table = Table("bank_scans");
 const COUNTS: Table = Table("bank_counts");
 const SIGNATURES_OF_REFERENCES: Table = Table("reference_signatures");

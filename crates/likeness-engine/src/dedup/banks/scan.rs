@@ -89,6 +89,8 @@ impl Dedup {
                 .run(move || -> StoreResult<Vec<(ImageNumber, BankMatch)>> {
                     let mut found = Vec::new();
                     for (number, record) in numbers.into_iter().zip(&records) {
+                        // Erased.
+                        let Some(record) = record else { continue };
                         let image = record.descriptors(scorer.views())?;
                         let matched = bank.find(&scorer, &record.id, &record.sha256, &image)?;
                         found.extend(matched.map(|matched| (number, matched)));

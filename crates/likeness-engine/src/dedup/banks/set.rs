@@ -15,8 +15,8 @@ use likeness_index::{ExactIndex, ExactParams, bf16};
 use tokio::sync::Mutex;
 
 use super::{
-    BANKS, BankMatchView, BankRecord, MAX_COMPARED, REFERENCES, ReferenceRecord, draw,
-    serial_partition,
+    BANKS, BankMatchView, BankRecord, MAX_COMPARED, REFERENCES, ReferenceRecord, digest_key, draw,
+    read_u64, reference_key, serial_partition,
 };
 use crate::dedup::compare::{Comparison, Descriptors, ViewsMode, compare};
 use crate::dedup::live_index::{ROTATION_SEED, corrupt};
@@ -136,6 +136,31 @@ pub(super) async fn records(state: &dyn StateStore) -> StoreResult<Vec<BankRecor
             found.push(decode("banks", &row.value)?);
         }
     }
+}
+
+/// Returns the banks that were given a file with this digest as a reference, as `bank/NAME`.
+///
+/// # Errors
+/// If the store fails.
+pub(in crate::dedup) async fn banks_with_file(
+    state: &dyn StateStore,
+    digest: &Sha256,
+) -> StoreResult<Vec<String>> {
+    let mut found = Vec::new();
+    for bank in records(state).await? {
+        let Some(row) = state.get(&digest_key(bank.serial, digest)).await? else {
+            continue;
+        };
+        let key = reference_key(bank.serial, read_u64(&row)?);
+        let Some(row) = state.get(&key).await? else {
+            continue;
+        };
+        let reference: ReferenceRecord = decode("bank_references", &row)?;
+        if reference.image.is_none() {
+            found.push(format!("bank/{}", bank.name));
+        }
+    }
+    Ok(found)
 }
 
 impl BankSet {

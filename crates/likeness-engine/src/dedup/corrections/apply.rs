@@ -4,21 +4,24 @@
 
 use std::collections::HashMap;
 
-use likeness_core::log::NewRecord;
+use likeness_core::log::{EventLog, NewRecord, Redaction};
 use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageId, ImageNumber, StoreError, Timestamp};
 use serde::de::DeserializeOwned;
 
+use super::erase::Erased;
 use super::{
     Command, CorrectionEvent, CorrectionOutcome, CorrectionRecord, CorrectionView, Effect,
     MAX_MOVED, by_id_key, by_image_key, sequence_key,
 };
 use crate::EngineError;
-use crate::dedup::banks::BankLimits;
+use crate::dedup::banks::{BankChange, BankLimits, NewReference};
 use crate::dedup::clusters::{list, unlist};
+use crate::dedup::erasure::erased;
 use crate::dedup::flood::{AlarmView, FloodAct};
+use crate::dedup::keeper::Keeper;
 use crate::dedup::pairs::PairScorer;
-use crate::dedup::records::{ClusterRecord, NumberRecord, Totals};
+use crate::dedup::records::{ClusterRecord, NumberRecord, Totals, decode_number};
 use crate::dedup::tables::{canonical_key, cluster_key, decode, encode, number_key};
 use crate::dedup::upload::decode_decision;
 use crate::dedup::view::Decision;
@@ -77,8 +80,10 @@ impl Placed {
 #[derive(Debug)]
 pub(super) struct Applying<'a> {
     pub(super) state: &'a dyn StateStore,
+    pub(super) log: &'a dyn EventLog,
     pub(super) scorer: &'a PairScorer,
     pub(super) limits: BankLimits,
+    pub(super) keeper: Keeper,
     pub(super) event: &'a CorrectionEvent,
     pub(super) sequence: u64,
     pub(super) now: Timestamp,
@@ -86,6 +91,8 @@ pub(super) struct Applying<'a> {
     pub(super) writes: Vec<Write>,
     /// Alarms that it acknowledges.
     pub(super) alarms: Vec<AlarmView>,
+    pub(super) redactions: Vec<Redaction>,
+    pub(super) erased: Option<Erased>,
     /// Clusters as this correction leaves them.
     clusters: HashMap<ImageId, Option<ClusterRecord>>,
 }
@@ -94,11 +101,24 @@ pub(super) struct Applying<'a> {
 #[derive(Debug)]
 pub(in crate::dedup) struct Corrected {
     pub(in crate::dedup) writes: Vec<Write>,
+    pub(in crate::dedup) redactions: Vec<Redaction>,
     pub(in crate::dedup) totals: Totals,
+    /// Set if it was an erasure that was made.
+    pub(in crate::dedup) erased: Option<Erased>,
     /// For the stream of corrections.
     pub(in crate::dedup) event: NewRecord,
     /// For the stream of alarms.
     pub(in crate::dedup) alarms: Vec<AlarmView>,
+}
+
+/// What a correction is applied to and by.
+#[derive(Debug)]
+pub(in crate::dedup) struct Bench<'a> {
+    pub(in crate::dedup) state: &'a dyn StateStore,
+    pub(in crate::dedup) log: &'a dyn EventLog,
+    pub(in crate::dedup) scorer: &'a PairScorer,
+    pub(in crate::dedup) limits: BankLimits,
+    pub(in crate::dedup) keeper: Keeper,
 }
 
 /// Applies a correction, or refuses it; nothing if it was dealt with before.
@@ -106,27 +126,48 @@ pub(in crate::dedup) struct Corrected {
 /// # Errors
 /// If a store fails.
 pub(in crate::dedup) async fn apply(
-    state: &dyn StateStore,
-    scorer: &PairScorer,
-    limits: BankLimits,
+    bench: &Bench<'_>,
     totals: Totals,
     record: &NewRecord,
 ) -> Result<Option<Corrected>, EngineError> {
     let event: CorrectionEvent = decode("uploads", &record.payload)?;
+    apply_event(bench, totals, event).await
+}
+
+/// As [`apply`], given the event.
+///
+/// # Errors
+/// If a store fails.
+pub(in crate::dedup) async fn apply_event(
+    bench: &Bench<'_>,
+    totals: Totals,
+    event: CorrectionEvent,
+) -> Result<Option<Corrected>, EngineError> {
+    let Bench {
+        state,
+        log,
+        scorer,
+        limits,
+        keeper,
+    } = *bench;
     if state.get(&by_id_key(&event.id)).await?.is_some() {
         return Ok(None);
     }
     let sequence = totals.corrections;
     let mut applying = Applying {
         state,
+        log,
         scorer,
         limits,
+        keeper,
         event: &event,
         sequence,
         now: event.time,
         totals,
         writes: Vec::new(),
         alarms: Vec::new(),
+        redactions: Vec::new(),
+        erased: None,
         clusters: HashMap::new(),
     };
     let (outcome, effect) = match applying.run_and_settle(&event.command).await {
@@ -146,6 +187,8 @@ pub(in crate::dedup) async fn apply(
         mut writes,
         mut totals,
         alarms,
+        redactions,
+        erased,
         ..
     } = applying;
     totals.corrections += 1;
@@ -153,6 +196,14 @@ pub(in crate::dedup) async fn apply(
     let mut images: Vec<ImageId> = named(&event.command);
     for moved in &effect.moved {
         images.push(ImageId::new(moved.decision.id.clone())?);
+    }
+    // What is kept for its undoing is found by these when one of them is erased.
+    images.extend(effect.beheaded.iter().map(|part| part.after.id.clone()));
+    for record in &effect.settled {
+        images.extend([record.image.clone(), record.head.clone()]);
+    }
+    if let Some(bank) = &effect.bank {
+        images.extend(bank.images().cloned());
     }
     images.sort_unstable();
     images.dedup();
@@ -177,8 +228,10 @@ pub(in crate::dedup) async fn apply(
         serde_json::to_vec(&view).expect("a correction holds nothing that JSON cannot say");
     Ok(Some(Corrected {
         writes,
+        redactions,
         totals,
         alarms,
+        erased,
         event: NewRecord {
             key: bytes::Bytes::from(view.id.into_bytes()),
             payload: payload.into(),
@@ -198,8 +251,12 @@ fn is_harmless(command: &Command) -> bool {
 /// Returns the images that a command names.
 fn named(command: &Command) -> Vec<ImageId> {
     match command {
-        Command::Split { members, .. } => members.iter().take(MAX_MOVED).cloned().collect(),
-        Command::Merge { into, from } => vec![into.clone(), from.clone()],
+        Command::Split { members, .. } | Command::Move { members, .. } => {
+            members.iter().take(MAX_MOVED).cloned().collect()
+        }
+        Command::Merge { into, from } | Command::Fold { into, from } => {
+            vec![into.clone(), from.clone()]
+        }
         Command::ReHead { cluster, head } => vec![cluster.clone(), head.clone()],
         Command::NeverTogether { a, b }
         | Command::AlwaysTogether { a, b }
@@ -210,7 +267,15 @@ fn named(command: &Command) -> Vec<ImageId> {
             | FloodAct::Release { cluster, .. } => vec![cluster.clone()],
             FloodAct::Acknowledge { .. } => Vec::new(),
         },
-        Command::Bank(_) | Command::Undo { .. } => Vec::new(),
+        // What an erasure is of is not listed with it: it is gone.
+        Command::Bank(BankChange::Add { references, .. }) => references
+            .iter()
+            .filter_map(|reference| match reference {
+                NewReference::Image { image } => Some(image.clone()),
+                NewReference::File { .. } => None,
+            })
+            .collect(),
+        Command::Bank(_) | Command::Undo { .. } | Command::Erase { .. } => Vec::new(),
     }
 }
 
@@ -225,6 +290,7 @@ impl Applying<'_> {
     pub(super) fn drop_prepared(&mut self, totals: Totals) {
         self.writes.clear();
         self.alarms.clear();
+        self.redactions.clear();
         self.clusters.clear();
         self.totals = totals;
     }
@@ -248,6 +314,9 @@ impl Applying<'_> {
                 verdict,
                 correct,
             } => self.label(a, b, *verdict, *correct).await,
+            Command::Move { into, members } => self.move_images(into.as_ref(), members).await,
+            Command::Fold { into, from } => self.fold(into, from).await,
+            Command::Erase { image } => self.erase(image).await,
             Command::Undo { correction } => self.undo(*correction).await,
         }
     }
@@ -327,6 +396,9 @@ impl Applying<'_> {
         let row = self.state.get(&canonical_key(id)).await?;
         let decision = row.map(|row| decode_decision(&row)).transpose()?;
         let Some(decision) = decision else {
+            if erased(self.state, id).await?.is_some() {
+                return Err(Refused::because("erased", format!("`{id}` was erased")));
+            }
             return Err(Refused::because(
                 "not_decided",
                 format!("there is no image `{id}`, or it is not decided yet"),
@@ -338,9 +410,9 @@ impl Applying<'_> {
                 format!("`{id}` could not be decoded, so it is in no cluster"),
             ));
         };
-        let record: NumberRecord = self
-            .row("numbers", &number_key(number))
-            .await?
+        let row = self.state.get(&number_key(number)).await?;
+        let record = row.map(|row| decode_number(&row)).transpose()?.flatten();
+        let record = record
             .ok_or_else(|| StoreError::corrupt("state", format!("numbers/{number}"), "missing"))?;
         let home = self.home(&record.head).await?;
         Ok(Placed {

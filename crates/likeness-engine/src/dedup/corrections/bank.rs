@@ -1,8 +1,8 @@
 //! Changes of banks, in their place among uploads.
 
 use bytes::Bytes;
-use likeness_core::Sha256;
 use likeness_core::state::{Scan, Write};
+use likeness_core::{ImageId, Sha256};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Applying, Attempt, Refused};
@@ -34,6 +34,34 @@ enum What {
     /// Sequence numbers and digests.
     Added(Vec<(u64, Sha256)>),
     Removed(Vec<ReferenceRecord>),
+}
+
+impl BankEffect {
+    /// Images that references were taken from, of those that went.
+    pub(super) fn images(&self) -> impl Iterator<Item = &ImageId> {
+        let removed: &[ReferenceRecord] = match &self.what {
+            What::Removed(removed) => removed,
+            What::Created | What::Set { .. } | What::Added(_) => &[],
+        };
+        removed.iter().filter_map(|record| record.image.as_ref())
+    }
+
+    /// Drops what is kept of an image; says whether there was anything.
+    pub(super) fn forget(&mut self, image: &ImageId, digest: Option<&Sha256>) -> bool {
+        match &mut self.what {
+            What::Created | What::Set { .. } => false,
+            What::Added(added) => {
+                let before = added.len();
+                added.retain(|(_, added)| Some(added) != digest);
+                added.len() < before
+            }
+            What::Removed(removed) => {
+                let before = removed.len();
+                removed.retain(|record| record.image.as_ref() != Some(image));
+                removed.len() < before
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -176,7 +204,10 @@ impl Applying<'_> {
         let mut bank = self.known_bank(name).await?;
         let mut added: Vec<(u64, Sha256)> = Vec::new();
         for reference in references {
-            let record = self.new_reference(reference).await?;
+            let Some(record) = self.new_reference(reference).await? else {
+                bank.next_reference += 1;
+                continue;
+            };
             let is_known = added.iter().any(|(_, digest)| *digest == record.digest)
                 || self.sequence_of(&bank, &record.digest).await?.is_some();
             if is_known {
@@ -192,11 +223,17 @@ impl Applying<'_> {
         })
     }
 
-    /// Returns a reference as it is to be kept, without its place.
-    async fn new_reference(&mut self, reference: &NewReference) -> Attempt<ReferenceRecord> {
+    /// Returns a reference as it is to be kept, without its place; nothing if its image is erased later in the log.
+    async fn new_reference(
+        &mut self,
+        reference: &NewReference,
+    ) -> Attempt<Option<ReferenceRecord>> {
         let (digest, image, name, signature) = match reference {
             NewReference::Image { image } => {
                 let placed = self.placed(image).await?;
+                if placed.record.is_placeholder() {
+                    return Ok(None);
+                }
                 let key = signature_key(image);
                 let signature: Option<Signature> = self.row("signature", &key).await?;
                 let signature = signature.ok_or_else(|| {
@@ -232,7 +269,7 @@ impl Applying<'_> {
                 (digest, None, name.clone(), signature)
             }
         };
-        Ok(ReferenceRecord {
+        Ok(Some(ReferenceRecord {
             sequence: 0,
             digest,
             image,
@@ -241,7 +278,7 @@ impl Applying<'_> {
             author: self.event.author.clone(),
             reason: self.event.reason.clone(),
             added: self.now,
-        })
+        }))
     }
 
     async fn remove_references(&mut self, name: &str, digests: &[String]) -> Attempt<BankEffect> {
@@ -345,12 +382,16 @@ impl Applying<'_> {
             .ok_or_else(|| Refused::because("bank_not_found", format!("there is no bank `{name}`")))
     }
 
-    async fn sequence_of(&self, bank: &BankRecord, digest: &Sha256) -> Attempt<Option<u64>> {
+    pub(super) async fn sequence_of(
+        &self,
+        bank: &BankRecord,
+        digest: &Sha256,
+    ) -> Attempt<Option<u64>> {
         let row = self.state.get(&digest_key(bank.serial, digest)).await?;
         Ok(row.map(|row| read_u64(&row)).transpose()?)
     }
 
-    fn put_bank(&mut self, bank: &BankRecord) {
+    pub(super) fn put_bank(&mut self, bank: &BankRecord) {
         self.writes
             .push(Write::Put(bank_key(&bank.name), encode(bank)));
     }
@@ -381,7 +422,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    fn forget_reference(&mut self, serial: u64, sequence: u64, digest: &Sha256) {
+    pub(super) fn forget_reference(&mut self, serial: u64, sequence: u64, digest: &Sha256) {
         self.writes.extend([
             Write::Delete(reference_key(serial, sequence)),
             Write::Delete(digest_key(serial, digest)),

@@ -80,11 +80,33 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Takes back what a correction asked.
-    pub(super) fn unbind(&mut self, pairs: &[(ImageNumber, ImageNumber)]) {
+    /// Takes back what a correction asked. Pairs with an image that was erased since are gone already.
+    pub(super) async fn unbind(&mut self, pairs: &[(ImageNumber, ImageNumber)]) -> Attempt<()> {
         for &(a, b) in pairs {
-            self.totals.constraints -= 1;
-            self.writes.push(Write::Delete(pair_key(a, b)));
+            let key = pair_key(a, b);
+            if self.state.get(&key).await?.is_some() {
+                self.totals.constraints -= 1;
+                self.writes.push(Write::Delete(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the rows of the pairs with an image. All pairs are looked at, see [`MAX_CONSTRAINTS`].
+    pub(super) async fn pairs_with(&self, number: ImageNumber) -> Attempt<Vec<Key>> {
+        let mut scan = Scan::all(CONSTRAINTS, Bytes::from_static(SHARD), PAGE);
+        let mut found = Vec::new();
+        loop {
+            let rows = self.state.scan(scan.clone()).await?;
+            let Some(last) = rows.last() else {
+                return Ok(found);
+            };
+            scan = scan.after(last.sort.clone());
+            let names = |sort: &[u8]| sort.chunks(8).any(|half| half == number.0.to_be_bytes());
+            let of_image = rows.into_iter().filter(|row| names(&row.sort));
+            found.extend(
+                of_image.map(|row| Key::new(CONSTRAINTS, Bytes::from_static(SHARD), row.sort)),
+            );
         }
     }
 

@@ -29,7 +29,7 @@ impl Dedup {
     pub async fn correct(&self, correction: NewCorrection) -> Result<ImageId, EngineError> {
         check_text("author", &correction.author)?;
         check_text("reason", &correction.reason)?;
-        if let Command::Split { members, .. } = &correction.command
+        if let Command::Split { members, .. } | Command::Move { members, .. } = &correction.command
             && members.len() > MAX_MOVED
         {
             return Err(EngineError::InvalidParameter {
@@ -49,6 +49,7 @@ impl Dedup {
             reason: correction.reason,
             time: Timestamp::now(),
             command: correction.command,
+            heads: Vec::new(),
         };
         // Equal but for the time: a call that is repeated is the same correction.
         let claim = encode(&CorrectionEvent {

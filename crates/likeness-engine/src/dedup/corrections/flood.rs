@@ -177,7 +177,7 @@ impl Applying<'_> {
         for row in self.state.scan(scan).await? {
             let member: MemberRecord = decode("members", &row.value)?;
             let placed = self.placed(&member.id).await?;
-            self.move_in(cluster, &whole, &placed, member, held.score);
+            self.let_in(cluster, &whole, &placed, member, held.score);
             num_members += 1;
         }
         let redirect = ClusterRecord {
@@ -192,7 +192,7 @@ impl Applying<'_> {
         self.resize(cluster, num_members).await
     }
 
-    fn move_in(
+    fn let_in(
         &mut self,
         cluster: &ImageId,
         whole: &ClusterRecord,

@@ -114,7 +114,7 @@ impl Applying<'_> {
     /// what had been in it, until the next pair is queued.
     pub(super) async fn unsettle(&mut self, effect: &Effect) -> Attempt<()> {
         for record in &effect.settled {
-            let pair = [(record.image.clone(), record.candidate.id.clone())];
+            let pair = [(record.image.clone(), record.head.clone())];
             if queued(self.state, &pair).await?.is_empty() {
                 self.totals.open_reviews += 1;
                 self.writes.extend(record.put());
@@ -133,8 +133,16 @@ impl Applying<'_> {
             Command::Split {
                 cluster, members, ..
             } => (members.clone(), self.names(cluster).await?),
-            Command::Merge { into, from } => (self.names(into).await?, self.names(from).await?),
-            Command::ReHead { .. }
+            Command::Merge { into, from } | Command::Fold { into, from } => {
+                (self.names(into).await?, self.names(from).await?)
+            }
+            Command::Move {
+                into: Some(into),
+                members,
+            } => (members.clone(), self.names(into).await?),
+            Command::Move { into: None, .. }
+            | Command::ReHead { .. }
+            | Command::Erase { .. }
             | Command::Bank(_)
             | Command::Flood(_)
             | Command::Undo { .. } => return Ok(Vec::new()),

@@ -17,7 +17,7 @@ impl Applying<'_> {
     }
 
     /// Merges two clusters, and returns their heads.
-    async fn join(
+    pub(super) async fn join(
         &mut self,
         into: &ImageId,
         from: &ImageId,
@@ -122,6 +122,7 @@ impl Applying<'_> {
             };
             let group = std::slice::from_ref(leaver);
             self.check_stays_whole(group).await?;
+            effect.beheaded = self.behead(group).await?;
             self.move_out(group, &mut effect).await?;
         }
         self.bind(Bond::Never, &a, &b, &mut effect).await?;

@@ -16,9 +16,13 @@ pub(super) mod apply;
 mod bank;
 pub(super) mod constraints;
 mod door;
+pub(super) mod erase;
 mod flood;
+mod forget;
+mod heads;
 mod label;
 mod merge;
+mod regroup;
 mod split;
 #[cfg(test)]
 pub(super) mod tests;
@@ -130,6 +134,31 @@ pub enum Command {
         #[serde(default)]
         correct: bool,
     },
+    /// Images leave their clusters for another, or to found one. Nothing is bound: made by a reclustering.
+    Move {
+        /// Canonical id of the cluster; absent if they found one together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        into: Option<ImageId>,
+        /// Who leaves, at most [`MAX_MOVED`].
+        #[schema(value_type = Vec<String>)]
+        members: Vec<ImageId>,
+    },
+    /// As `merge`, and nothing is bound: made by a reclustering.
+    Fold {
+        /// Canonical id that stays.
+        #[schema(value_type = String)]
+        into: ImageId,
+        /// Canonical id that leads there from now on.
+        #[schema(value_type = String)]
+        from: ImageId,
+    },
+    /// Erases an image, for good: see `docs/adr/017-erasure.md`. Cannot be undone.
+    Erase {
+        /// The image.
+        #[schema(value_type = String)]
+        image: ImageId,
+    },
     /// Takes a correction back.
     Undo {
         /// Its sequence number.
@@ -158,6 +187,9 @@ pub(super) struct CorrectionEvent {
     pub(super) reason: String,
     pub(super) time: Timestamp,
     pub(super) command: Command,
+    /// Of an erasure that was made: the heads that were chosen, by cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) heads: Vec<(ImageId, super::records::Head)>,
 }
 
 /// What became of a correction.
@@ -246,6 +278,9 @@ struct Effect {
     moved: Vec<Moved>,
     merged: Option<Merged>,
     reheaded: Option<Reheaded>,
+    /// Parts whose head has left the whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beheaded: Vec<Reheaded>,
     /// Pairs that were not bound before.
     bound: Vec<(ImageNumber, ImageNumber)>,
     /// What it changed of a bank.
@@ -278,6 +313,9 @@ struct Moved {
     before_number: ImageNumber,
     /// The cluster that it founded or joined.
     after: ImageId,
+    /// Whether that cluster was there before.
+    #[serde(default)]
+    has_joined: bool,
     member: MemberRecord,
     decision: Decision,
 }
@@ -299,7 +337,7 @@ struct Reheaded {
 const MARK: u8 = 0;
 
 /// Returns a correction as an event of the log.
-fn correction_event(event: &CorrectionEvent) -> NewRecord {
+pub(super) fn correction_event(event: &CorrectionEvent) -> NewRecord {
     let mut key = vec![MARK];
     key.extend_from_slice(event.id.as_bytes());
     NewRecord {

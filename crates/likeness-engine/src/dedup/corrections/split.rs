@@ -43,7 +43,10 @@ impl Applying<'_> {
         };
         let head = standing.head(cluster);
         let head = self.placed(&head.id).await?;
-        let mut effect = Effect::default();
+        let mut effect = Effect {
+            beheaded: self.behead(&leaving).await?,
+            ..Effect::default()
+        };
         for group in groups {
             self.check_stays_whole(group).await?;
             self.move_out(group, &mut effect).await?;
@@ -164,6 +167,7 @@ impl Applying<'_> {
                 before: part.clone(),
                 before_number: placed.record.head_number,
                 after: first.id.clone(),
+                has_joined: false,
                 member,
                 decision: placed.decision.clone(),
             });
@@ -189,13 +193,21 @@ impl Applying<'_> {
         self.put(&home, Some(whole)).await
     }
 
-    /// Returns the score of two images, and whether their bytes are the same.
     pub(super) async fn score(&self, placed: &Placed, head: &NumberRecord) -> Attempt<(f32, bool)> {
-        let key = signature_key(&placed.id);
-        let signature: Signature = self.row("signature", &key).await?.ok_or_else(|| {
-            StoreError::corrupt("state", format!("signature/{}", placed.id), "missing")
-        })?;
-        let subject = Subject::new(placed.record.sha256, signature, self.scorer.views())?;
+        // What was erased later in the log cannot be scored again.
+        if placed.record.is_placeholder() || head.is_placeholder() {
+            return Ok((0.0, false));
+        }
+        let subject = self.subject(&placed.record).await?;
         Ok(self.scorer.score_pair(&subject, head)?)
+    }
+
+    /// Returns a decided image as one that is compared.
+    pub(super) async fn subject(&self, record: &NumberRecord) -> Attempt<Subject> {
+        let key = signature_key(&record.id);
+        let signature: Signature = self.row("signature", &key).await?.ok_or_else(|| {
+            StoreError::corrupt("state", format!("signature/{}", record.id), "missing")
+        })?;
+        Ok(Subject::new(record.sha256, signature, self.scorer.views())?)
     }
 }

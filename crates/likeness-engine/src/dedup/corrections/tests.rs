@@ -11,14 +11,15 @@ use super::constraints::{Bond, ConstraintRecord};
 use super::*;
 use crate::dedup::assign_stage::tests::{Fixture, Random, block_on};
 use crate::dedup::assign_stage::totals;
-use crate::dedup::records::{ClusterRecord, MemberRecord, NumberRecord, Totals};
+use crate::dedup::erasure::{erased as is_erased, erased_number_key};
+use crate::dedup::records::{ClusterRecord, MemberRecord, Totals, decode_number};
 use crate::dedup::reviews::tests::{Reviews, reviews};
 use crate::dedup::tables::{
     CLUSTERS_BY_SIZE, MEMBERS, canonical_key, cluster_key, decode, number_key,
 };
 use crate::dedup::upload::decode_decision;
 
-const N_IMAGES: u64 = 140;
+pub(in crate::dedup) const N_IMAGES: u64 = 140;
 
 pub(in crate::dedup) fn record(offset: u64, command: Command) -> Record {
     let event = correction_event(&CorrectionEvent {
@@ -27,6 +28,7 @@ pub(in crate::dedup) fn record(offset: u64, command: Command) -> Record {
         reason: "to see what happens".to_owned(),
         time: Timestamp(offset),
         command,
+        heads: Vec::new(),
     });
     Record {
         offset: Offset(offset),
@@ -38,27 +40,35 @@ pub(in crate::dedup) fn record(offset: u64, command: Command) -> Record {
 /// Everything that clusters are made of, without times.
 #[derive(Debug, PartialEq)]
 pub(in crate::dedup) struct Snapshot {
-    pub totals: Totals,
+    pub(in crate::dedup) totals: Totals,
+    /// Images that were erased, by id.
+    pub(in crate::dedup) erased: Vec<ImageId>,
     /// By image: partition that it is in, canonical id.
-    pub images: Vec<(ImageId, String)>,
-    pub clusters: HashMap<ImageId, ClusterRecord>,
+    pub(in crate::dedup) images: Vec<(ImageId, String)>,
+    pub(in crate::dedup) clusters: HashMap<ImageId, ClusterRecord>,
     /// By partition: image and score as bits.
-    members: HashMap<ImageId, Vec<(ImageId, u32)>>,
+    pub(in crate::dedup) members: HashMap<ImageId, Vec<(ImageId, u32)>>,
     constraints: Vec<ConstraintRecord>,
     lists: Vec<ImageId>,
-    reviews: Reviews,
+    pub(in crate::dedup) reviews: Reviews,
 }
 
 pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
     let store = fixture.store.as_ref();
     let totals = totals(store).await.expect("reads");
     let (mut images, mut clusters, mut members) = (Vec::new(), HashMap::new(), HashMap::new());
+    let mut erased = Vec::new();
     for number in 0..totals.images {
         let row = store
             .get(&number_key(ImageNumber(number)))
             .await
             .expect("reads");
-        let record: NumberRecord = decode("numbers", &row.expect("there")).expect("a record");
+        let row = row.expect("there");
+        let Some(record) = decode_number(&row).expect("a record") else {
+            let key = erased_number_key(ImageNumber(number));
+            assert!(store.get(&key).await.expect("reads").is_some());
+            continue;
+        };
         let row = store.get(&canonical_key(&record.id)).await.expect("reads");
         let decision = decode_decision(&row.expect("decided")).expect("a decision");
         let canonical = decision.canonical_id.expect("not rejected");
@@ -68,7 +78,15 @@ pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
             "rows of {} agree",
             record.id
         );
-        if let Some(row) = store.get(&cluster_key(&record.id)).await.expect("reads") {
+        images.push((record.id, canonical));
+    }
+    // Numbers are given in the order of the ids.
+    for idx in 0..totals.images {
+        let id = ImageId::new(format!("i{idx}")).expect("a good id");
+        if is_erased(store, &id).await.expect("reads").is_some() {
+            erased.push(id.clone());
+        }
+        if let Some(row) = store.get(&cluster_key(&id)).await.expect("reads") {
             let mut cluster: ClusterRecord = decode("clusters", &row).expect("a cluster");
             (cluster.created, cluster.updated) = (Timestamp(0), Timestamp(0));
             // Says the same as `size`, once a merge was undone.
@@ -76,9 +94,9 @@ pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
                 assert_eq!(cluster.own(), cluster.size);
                 cluster.own = None;
             }
-            clusters.insert(record.id.clone(), cluster);
+            clusters.insert(id.clone(), cluster);
         }
-        let scan = Scan::all(MEMBERS, Bytes::copy_from_slice(record.id.as_bytes()), 1_000);
+        let scan = Scan::all(MEMBERS, Bytes::copy_from_slice(id.as_bytes()), 1_000);
         let rows = store.scan(scan).await.expect("reads");
         let list: Vec<_> = rows
             .iter()
@@ -88,9 +106,8 @@ pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
             })
             .collect();
         if !list.is_empty() {
-            members.insert(record.id.clone(), list);
+            members.insert(id, list);
         }
-        images.push((record.id, canonical));
     }
     let scan = Scan::all(CONSTRAINTS, Bytes::from_static(SHARD), 1_000);
     let rows = store.scan(scan).await.expect("reads");
@@ -109,6 +126,7 @@ pub(in crate::dedup) async fn snapshot(fixture: &Fixture) -> Snapshot {
     lists.sort();
     Snapshot {
         totals,
+        erased,
         images,
         clusters,
         members,
@@ -130,6 +148,17 @@ impl Snapshot {
         cluster.merged_into.clone().unwrap_or(part)
     }
 
+    /// Returns the standing clusters with their heads.
+    pub(in crate::dedup) fn heads(&self) -> Vec<(ImageId, ImageId)> {
+        let standing = self
+            .clusters
+            .iter()
+            .filter(|(_, cluster)| cluster.is_standing());
+        standing
+            .map(|(id, cluster)| (id.clone(), cluster.head(id).id))
+            .collect()
+    }
+
     pub(in crate::dedup) fn check(&self, threshold: f32) {
         let standing: Vec<_> = self
             .clusters
@@ -143,16 +172,26 @@ impl Snapshot {
         names.sort();
         assert_eq!(self.lists, names);
         let all: u64 = standing.iter().map(|(_, cluster)| cluster.size).sum();
-        assert_eq!(all, self.totals.images);
+        assert_eq!(all, self.totals.images - self.totals.erased);
+        assert_eq!(self.images.len() as u64, all);
+        assert_eq!(self.erased.len() as u64, self.totals.erased);
         assert_eq!(self.constraints.len() as u64, self.totals.constraints);
         self.reviews.check(&self.totals);
+        for (id, cluster) in &self.clusters {
+            let home = cluster.merged_into.as_ref().unwrap_or(id);
+            // A merged cluster whose images were all erased, or let in by the one that held them, has a name only.
+            if cluster.is_standing() || cluster.head.is_some() {
+                assert_eq!(self.home(&cluster.head(id).id), *home, "a head is a member");
+            }
+        }
         for (id, cluster) in &standing {
-            assert_eq!(self.home(&cluster.head(id).id), **id, "a head is a member");
             let mut size = 0;
             for part in std::iter::once(*id).chain(&cluster.parts) {
-                assert_eq!(self.clusters[part].own(), self.members[part].len() as u64);
-                size += self.members[part].len() as u64;
-                for (member, _) in &self.members[part] {
+                // None are left if all of its images were erased.
+                let members = self.members.get(part).map_or(&[][..], |members| members);
+                assert_eq!(self.clusters[part].own(), members.len() as u64);
+                size += members.len() as u64;
+                for (member, _) in members {
                     assert_eq!(self.home(member), **id);
                 }
             }
@@ -184,7 +223,12 @@ impl Snapshot {
             .filter(|id| self.home(id) == home)
             .collect();
         let mate = mates[random.below(mates.len() as u64) as usize].clone();
-        match random.below(11) {
+        if !self.erased.is_empty() && random.below(12) == 0 {
+            let gone = self.erased[random.below(self.erased.len() as u64) as usize].clone();
+            return Command::AlwaysTogether { a, b: gone };
+        }
+        match random.below(12) {
+            11 => Command::Erase { image: mate },
             0 | 1 => Command::Split {
                 cluster: home,
                 members: mates.into_iter().filter(|_| random.below(3) == 0).collect(),
@@ -272,7 +316,7 @@ proptest! {
                 let before = snapshot(&first).await;
                 before.check(threshold);
                 let command = before.draw(&mut random);
-                let is_undo = matches!(command, Command::Undo { .. });
+                let is_final = matches!(command, Command::Undo { .. } | Command::Erase { .. });
                 let sequence = before.totals.corrections;
                 log.push(record(offset, command));
                 first.commit(&log[log.len() - 1..]).await.expect("commits");
@@ -286,7 +330,7 @@ proptest! {
                     continue;
                 }
                 num_applied += 1;
-                if is_undo || random.below(2) == 0 {
+                if is_final || random.below(2) == 0 {
                     continue;
                 }
                 // At once undone, it is as if it had never been.

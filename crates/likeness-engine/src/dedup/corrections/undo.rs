@@ -3,14 +3,14 @@
 use likeness_core::ImageId;
 use likeness_core::state::Write;
 
-use super::apply::{Applying, Attempt, Refused};
+use super::apply::{Applying, Attempt, Placed, Refused};
 use super::constraints::Bond;
 use super::merge::never;
 use super::{
     Command, CorrectionOutcome, CorrectionRecord, Effect, Merged, Moved, Reheaded, sequence_key,
 };
 use crate::dedup::banks::BankChange;
-use crate::dedup::records::{NumberRecord, encode_decision};
+use crate::dedup::records::{ClusterRecord, NumberRecord, encode_decision};
 use crate::dedup::tables::{canonical_key, encode, member_key, number_key};
 
 impl Applying<'_> {
@@ -35,6 +35,12 @@ impl Applying<'_> {
             return Err(Refused::because(
                 "already_undone",
                 format!("correction {sequence} was undone by correction {by}"),
+            ));
+        }
+        if matches!(record.event.command, Command::Erase { .. }) {
+            return Err(Refused::because(
+                "undo_of_erasure",
+                "an erasure is for good; upload the picture again, under another id",
             ));
         }
         if matches!(record.event.command, Command::Undo { .. }) {
@@ -79,7 +85,8 @@ impl Applying<'_> {
         if !effect.moved.is_empty() {
             self.move_back(&effect.moved, sequence).await?;
         }
-        self.unbind(&effect.bound);
+        self.crown(&effect.beheaded).await?;
+        self.unbind(&effect.bound).await?;
         if let Some(labelled) = &effect.labelled {
             self.unlabel(labelled).await?;
         }
@@ -139,13 +146,29 @@ impl Applying<'_> {
         whole.parts.retain(|id| !leaving.contains(id));
         whole.size -= part.size;
         whole.updated = self.now;
-        self.put(from, Some(part)).await?;
-        self.put(into, Some(whole)).await
+        self.put_unless_empty(from, part).await?;
+        self.put_unless_empty(into, whole).await
+    }
+
+    /// Writes a cluster that stands on its own again, or deletes it with its parts if all of its images were
+    /// erased meanwhile.
+    async fn put_unless_empty(&mut self, id: &ImageId, cluster: ClusterRecord) -> Attempt<()> {
+        if cluster.size > 0 {
+            return self.put(id, Some(cluster)).await;
+        }
+        for part in &cluster.parts {
+            self.put(part, None).await?;
+        }
+        self.put(id, None).await
     }
 
     /// Lets images go back where they were.
     async fn move_back(&mut self, moved: &[Moved], sequence: u64) -> Attempt<()> {
-        let mut founded: Vec<&ImageId> = moved.iter().map(|moved| &moved.after).collect();
+        let mut founded: Vec<&ImageId> = moved
+            .iter()
+            .filter(|moved| !moved.has_joined)
+            .map(|moved| &moved.after)
+            .collect();
         founded.dedup();
         for id in founded {
             let cluster = self.cluster(id).await?;
@@ -167,6 +190,12 @@ impl Applying<'_> {
             if placed.record.head != one.after {
                 return Err(superseded(format!("`{id}` has been moved since")));
             }
+            if one.has_joined && self.standing(&placed.home).await?.head(&placed.home).id == id {
+                return Err(superseded(format!(
+                    "`{id}` is the head of `{}` now",
+                    placed.home
+                )));
+            }
             if self.cluster(&one.before).await?.is_none() {
                 return Err(superseded(format!("the cluster `{}` is gone", one.before)));
             }
@@ -185,6 +214,10 @@ impl Applying<'_> {
                 }
             }
         }
+        let leaving: Vec<Placed> = back.iter().map(|(placed, _)| placed.clone()).collect();
+        for group in leaving.chunk_by(|a, b| a.home == b.home) {
+            self.behead(group).await?;
+        }
         for (one, (placed, _)) in moved.iter().zip(back) {
             self.writes.extend([
                 Write::Delete(member_key(&one.after, one.number)),
@@ -199,7 +232,9 @@ impl Applying<'_> {
                 ),
                 Write::Put(canonical_key(&placed.id), encode_decision(&one.decision)),
             ]);
-            if self.cluster(&one.after).await?.is_some() {
+            if one.has_joined {
+                self.resize(&one.after, -1).await?;
+            } else if self.cluster(&one.after).await?.is_some() {
                 self.put(&one.after, None).await?;
             }
             self.resize(&one.before, 1).await?;

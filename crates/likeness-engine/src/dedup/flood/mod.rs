@@ -40,7 +40,7 @@ use super::tables::SHARD;
 /// Alarms, for everyone.
 pub(super) const ALARMS_TOPIC: Topic = Topic("alarms");
 
-const ALARMS: Table = Table("alarms");
+pub(super) const ALARMS: Table = Table("alarms");
 const HELD: Table = Table("held");
 
 /// Parts of the window that are counted apart. A window is these and the one that has begun, so it is up to an
@@ -312,7 +312,7 @@ pub struct AlarmView {
     /// What happened.
     #[serde(flatten)]
     pub what: AlarmKind,
-    /// The image that raised it.
+    /// The image that raised it; empty if it was erased.
     pub image: String,
     /// When that was stored: event time, in milliseconds since 1970 UTC.
     pub time_ms: u64,

@@ -5,18 +5,20 @@
 //! see `likeness_core::step`). So an image that was passed on by the record at hand is passed on again, rows
 //! are written again, and the row of `join` comes before what depends on it.
 
+mod wish;
+
 use std::collections::{BTreeMap, HashMap};
 
 use likeness_core::log::{NewRecord, Offset};
 use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageId, StoreError, StoreResult, Timestamp};
 
-use super::door::digest;
 use super::{
     DayRecord, EmbeddingEvent, EmbeddingRecord, JoinConfig, JoinRow, JoinSide, JoinTotals,
-    OrphanAction, OrphanCommand, OrphanEvent, OrphanOutcome, OrphanRecord, Place, claim_key, day,
-    day_key, deadline_key, embedding_key, join_key, orphan_key, totals_key,
+    OrphanRecord, Place, claim_key, day, day_key, deadline_key, embedding_key, join_key,
+    orphan_key, totals_key,
 };
+use crate::dedup::erasure::{Places, erased};
 use crate::dedup::records::{Signature, SignatureEvent, UploadEvent};
 use crate::dedup::tables::{canonical_key, decode, encode, event, signature_key, upload_key};
 use crate::dedup::view::Rejection;
@@ -94,6 +96,7 @@ impl<'a> Joining<'a> {
         }
         let mut row = before.clone();
         row.upload = Some(upload.uploaded);
+        row.uploaded_at = Some(offset);
         match outcome {
             Ok(signature) => {
                 self.signatures.insert(upload.id.clone(), signature);
@@ -131,14 +134,21 @@ impl<'a> Joining<'a> {
             time,
             signed_here: false,
         };
+        // What comes after the erasure of its image is of nothing.
+        if erased(self.state, &image).await?.is_some() {
+            return Ok(());
+        }
         let before = self.row(&image).await?;
         if before.kinds.contains_key(&kind)
             && let Some(there) = self.stored(&image, &kind).await?
             && there != record
         {
-            return Ok(());
+            let mut row = before.clone();
+            note(&mut row, offset);
+            return self.put(&image, &before, row).await;
         }
         let mut row = before.clone();
+        note(&mut row, offset);
         self.attach(&image, &mut row, kind, record);
         if is_past(&before, offset) {
             // Passed on without it, or decided before there was a join: kept beside the image.
@@ -148,82 +158,8 @@ impl<'a> Joining<'a> {
         }
     }
 
-    /// Does what someone wants of an orphan. `signed` is the embedding that was computed here for it.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub(in crate::dedup) async fn orphan(
-        &mut self,
-        offset: Offset,
-        wish: OrphanEvent,
-        signed: Option<EmbeddingRecord>,
-        signs: impl Fn(&str) -> bool,
-    ) -> StoreResult<()> {
-        let image = wish.image.clone();
-        let before = self.row(&image).await?;
-        let outcome = if is_past(&before, offset) || before.place == Place::Nowhere {
-            OrphanOutcome::Nothing
-        } else {
-            match wish.command {
-                OrphanCommand::Retry { .. } => {
-                    let mut row = before.clone();
-                    for kind in row.missing(self.config) {
-                        if let Some(record) = signed.clone().filter(|_| signs(&kind)) {
-                            // As if its service had sent it: another one is a conflict from now on.
-                            let claim = digest(&record.model, &record.vector);
-                            self.writes
-                                .push(Write::Put(claim_key(&image, &kind), claim));
-                            self.attach(&image, &mut row, kind, record);
-                        }
-                    }
-                    row.retried = Some(wish.time);
-                    let waits = row.upload.is_none() || !row.missing(self.config).is_empty();
-                    self.settle(&image, &before, row, offset, None).await?;
-                    match waits {
-                        true => OrphanOutcome::Waiting,
-                        false => OrphanOutcome::Joined,
-                    }
-                }
-                OrphanCommand::Drop => {
-                    self.totals.dropped += 1;
-                    if before.upload.is_some() {
-                        let upload = self.upload_of(&image).await?;
-                        let rejection = Rejection {
-                            code: "orphan_dropped".to_owned(),
-                            message: format!(
-                                "given up by {}, since no embedding came: {}",
-                                wish.author, wish.reason
-                            ),
-                        };
-                        let row = before.clone();
-                        self.complete(&before, row, offset, upload, Some(rejection))
-                            .await?;
-                    } else {
-                        self.forget(&image).await?;
-                    }
-                    OrphanOutcome::Dropped
-                }
-            }
-        };
-        let action = OrphanAction {
-            image: image.to_string(),
-            author: wish.author,
-            reason: wish.reason,
-            time_ms: wish.time.0,
-            command: wish.command,
-            outcome,
-        };
-        self.journal.push(NewRecord {
-            key: bytes::Bytes::copy_from_slice(image.as_bytes()),
-            payload: serde_json::to_vec(&action)
-                .expect("an action holds nothing that JSON cannot say")
-                .into(),
-        });
-        Ok(())
-    }
-
     /// Deletes all that the join keeps of an image, its embeddings and their claims included, whether it was
-    /// passed on or not. What an erasure calls as well.
+    /// passed on or not.
     ///
     /// # Errors
     /// If the store fails.
@@ -338,10 +274,20 @@ impl<'a> Joining<'a> {
             signature.embedding = embedding.vector;
             self.signatures.insert(image.clone(), signature);
         }
+        let places = Places {
+            uploads: row.uploaded_at,
+            ..Places::default()
+        };
         row.place = Place::Joined(Some(offset.0));
         self.put(&image, before, row).await?;
-        self.records
-            .push(event(&image, &SignatureEvent { upload, rejection }));
+        self.records.push(event(
+            &image,
+            &SignatureEvent {
+                upload,
+                rejection,
+                places,
+            },
+        ));
         Ok(())
     }
 
@@ -476,6 +422,13 @@ impl<'a> Joining<'a> {
             )
         })?;
         decode("upload", &row)
+    }
+}
+
+/// Notes where an event about an image is, so that it can be found when the image is erased.
+fn note(row: &mut JoinRow, offset: Offset) {
+    if !row.events.contains(&offset) {
+        row.events.push(offset);
     }
 }
 

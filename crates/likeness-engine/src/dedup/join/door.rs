@@ -20,7 +20,10 @@ use super::{
 };
 use crate::EngineError;
 use crate::dedup::Dedup;
-use crate::dedup::tables::{PARTITION, SIGNATURE_STAGE, UPLOADS, canonical_key, upload_key};
+use crate::dedup::erasure::CLAIM_OF_ERASED;
+use crate::dedup::tables::{
+    PARTITION, SIGNATURE_STAGE, UPLOADS, canonical_key, claim_key as upload_claim_key, upload_key,
+};
 use crate::dedup::upload::decode_decision;
 use crate::dedup::view::DecisionKind;
 use crate::metrics::EMBEDDINGS_TOTAL;
@@ -224,6 +227,10 @@ impl Dedup {
             true => EmbeddingOutcome::Existed,
             false => EmbeddingOutcome::Conflict,
         };
+        let taken = self.ports.state.get(&upload_claim_key(&image)).await?;
+        if taken.is_some_and(|claim| claim == CLAIM_OF_ERASED) {
+            return Err(EngineError::Erased(image));
+        }
         if let Some(existing) = self.ports.state.get(&claim.key).await? {
             return Ok(receipt(compared(&existing)));
         }

@@ -40,8 +40,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use likeness_core::log::{NewRecord, Record, Topic};
-use likeness_core::state::{Key, StateStore, Table};
+use likeness_core::log::{NewRecord, Offset, Record, Topic};
+use likeness_core::state::{Key, StateStore, Table, Write};
 use likeness_core::{ImageId, StoreResult, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -161,6 +161,15 @@ pub(super) struct JoinRow {
     #[serde(default)]
     pub(super) retried: Option<Timestamp>,
     pub(super) place: Place,
+    /// Where its upload is in the log.
+    #[serde(default)]
+    pub(super) uploaded_at: Option<Offset>,
+    /// Where the other events about it are: embeddings, and what people wanted of it as an orphan.
+    #[serde(default)]
+    pub(super) events: Vec<Offset>,
+    /// Whether people wanted anything.
+    #[serde(default)]
+    pub(super) has_acts: bool,
 }
 
 /// Where an image stands.
@@ -288,6 +297,46 @@ fn marked<T: Serialize>(mark: u8, id: &ImageId, event: &T) -> NewRecord {
         key: key.into(),
         payload: encode(event),
     }
+}
+
+/// What the join keeps of an image that has been passed on.
+#[derive(Debug)]
+pub(super) struct Traces {
+    /// Deletes its rows.
+    pub(super) writes: Vec<Write>,
+    /// Places of its events in `uploads`, its upload apart.
+    pub(super) events: Vec<Offset>,
+    /// Whether the journal of orphans has entries about it.
+    pub(super) has_acts: bool,
+}
+
+/// Returns what is left of an image that has been passed on, for whoever erases it; nothing if it has no row.
+/// Such a row is in no list and in no count, so that others than the one writer may delete it.
+///
+/// # Errors
+/// If the store fails.
+pub(super) async fn traces(state: &dyn StateStore, image: &ImageId) -> StoreResult<Option<Traces>> {
+    let row = state.get(&join_key(image)).await?;
+    let Some(row) = row.map(|row| decode::<JoinRow>("join", &row)).transpose()? else {
+        return Ok(None);
+    };
+    let mut writes = vec![Write::Delete(join_key(image))];
+    for kind in row.kinds.keys() {
+        writes.extend([
+            Write::Delete(embedding_key(image, kind)),
+            Write::Delete(claim_key(image, kind)),
+        ]);
+    }
+    Ok(Some(Traces {
+        writes,
+        events: row.events,
+        has_acts: row.has_acts,
+    }))
+}
+
+/// Returns the keys of events about an image in `uploads`, its upload apart.
+pub(super) fn event_keys(image: &ImageId) -> [Vec<u8>; 2] {
+    [EMBEDDING_MARK, ORPHAN_MARK].map(|mark| [&[mark][..], image.as_bytes()].concat())
 }
 
 fn image_part(id: &ImageId) -> Bytes {

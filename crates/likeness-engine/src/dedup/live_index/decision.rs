@@ -91,7 +91,7 @@ impl LiveIndex {
             .min(cells_end);
         let mut cells = Vec::new();
         if begin > 0 {
-            debug_assert_eq!(inner.cells_ref()?.len() as u64, cells_end);
+            debug_assert_eq!(inner.in_cells, cells_end);
             let probes = self.config.probes;
             cells = self.search_cells(&inner, query, begin, probes, limit, floor, 0)?;
         }
@@ -114,8 +114,12 @@ impl LiveIndex {
         end: u64,
         batch: &HashMap<ImageNumber, NumberRecord>,
     ) -> StoreResult<()> {
-        let from = self.read().cells_ref()?.len() as u64;
+        let from = self.read().in_cells;
         for number in from..end {
+            if self.read().erased.contains(&number) {
+                self.write().in_cells = number + 1;
+                continue;
+            }
             let vector = match batch.get(&ImageNumber(number)) {
                 Some(record) => record.bf16()?,
                 None => self.read().recent.vector(number).map(<[u16]>::to_vec).ok_or_else(|| {
@@ -133,6 +137,7 @@ impl LiveIndex {
                 .cells_mut()?
                 .insert(number, &vector)
                 .map_err(|error| corrupt(&error))?;
+            inner.in_cells = number + 1;
         }
         Ok(())
     }

@@ -63,6 +63,30 @@ impl Recent {
         number: ImageNumber,
         vector: &[u16],
     ) -> StoreResult<()> {
+        self.make_room(number);
+        let segment = self.segments.back_mut().expect("one was just made sure of");
+        segment
+            .insert(number.0, vector)
+            .map_err(|error| corrupt(&error))?;
+        self.end = number.0 + 1;
+        Ok(())
+    }
+
+    /// Passes the number of an image that was erased.
+    pub(super) fn skip(&mut self, number: ImageNumber) {
+        self.make_room(number);
+        self.end = number.0 + 1;
+    }
+
+    /// Takes an image out, if it is held.
+    pub(super) fn remove(&mut self, number: ImageNumber) {
+        for segment in &mut self.segments {
+            segment.remove(number.0);
+        }
+    }
+
+    /// Makes sure that there is a segment for the next number.
+    fn make_room(&mut self, number: ImageNumber) {
         if self.segments.is_empty() {
             (self.begin, self.end) = (number.0, number.0);
         }
@@ -74,12 +98,6 @@ impl Recent {
             self.segments.pop_front();
             self.begin = (self.begin / SEGMENT + 1) * SEGMENT;
         }
-        let segment = self.segments.back_mut().expect("one was just made sure of");
-        segment
-            .insert(number.0, vector)
-            .map_err(|error| corrupt(&error))?;
-        self.end = number.0 + 1;
-        Ok(())
     }
 
     /// Returns the images at or above `from` with the highest estimates and their cosines; nothing if none

@@ -1,14 +1,17 @@
 //! Rows of the index in the state store: written with a step, read when the data is opened.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use likeness_core::state::{Key, Row, Scan, StateStore, Table, Write};
-use likeness_core::{StoreError, StoreResult};
+use likeness_core::state::{Direction, Key, Row, Scan, StateStore, Table, Write};
+use likeness_core::{ImageNumber, StoreError, StoreResult};
 use likeness_index::{Cells, CellsParams, IndexError, Loader, RowChange, RowKey, Vectors};
 
-use crate::dedup::tables::SHARD;
+use crate::dedup::erasure::ERASED_NUMBERS;
+use crate::dedup::records::{NumberRecord, decode_number};
+use crate::dedup::tables::{NUMBERS, NUMBERS_PER_BLOCK, SHARD, number_block};
 
 const INDEX: Table = Table("index");
 const INDEX_PAGES: Table = Table("index_pages");
@@ -21,6 +24,8 @@ const CELLS_PER_BLOCK: u32 = 1_024;
 const LISTS_PER_BLOCK: u32 = 16;
 /// Rows of one read.
 const PAGE: usize = 4_096;
+/// Records of one read.
+const RECORDS: usize = 1_024;
 /// Partitions that are read while the rows of one are taken in.
 const BLOCKS_AHEAD: usize = 4;
 
@@ -77,6 +82,28 @@ fn read_posting(sort: &[u8]) -> Result<(u32, u64), IndexError> {
         reason: "a posting with a key of another length".to_owned(),
     })?;
     Ok((read_number(cell)?, u64::from_be_bytes(image)))
+}
+
+/// Reads the numbers of images that were erased. Eight bytes of memory each, and what a tree needs beside.
+///
+/// # Errors
+/// If the store fails.
+pub(super) async fn erased(state: &dyn StateStore) -> StoreResult<BTreeSet<u64>> {
+    let mut scan = Scan::all(ERASED_NUMBERS, Bytes::from_static(SHARD), PAGE);
+    let mut found = BTreeSet::new();
+    loop {
+        let rows = state.scan(scan.clone()).await?;
+        let Some(last) = rows.last() else {
+            return Ok(found);
+        };
+        scan = scan.after(last.sort.clone());
+        for row in &rows {
+            let number = row.sort.as_ref().try_into().map_err(|_| {
+                StoreError::corrupt("state", "erased_numbers", "a key of another length")
+            })?;
+            found.insert(u64::from_be_bytes(number));
+        }
+    }
 }
 
 /// Reads the index.
@@ -232,4 +259,46 @@ pub(in crate::dedup) fn corrupt(error: &IndexError) -> StoreError {
         }
         _ => StoreError::corrupt("index", "embedding", error.to_string()),
     }
+}
+
+/// Calls `take` for the records of `numbers`, in order; without one where the image was erased.
+pub(super) async fn each_record(
+    state: &dyn StateStore,
+    numbers: std::ops::Range<u64>,
+    mut take: impl FnMut(ImageNumber, Option<&NumberRecord>) -> StoreResult<()>,
+) -> StoreResult<()> {
+    let mut next = numbers.start;
+    while next < numbers.end {
+        let rows = state
+            .scan(Scan {
+                table: NUMBERS,
+                partition: number_block(next / NUMBERS_PER_BLOCK),
+                lower: Bound::Included(Bytes::copy_from_slice(&next.to_be_bytes())),
+                upper: Bound::Excluded(Bytes::copy_from_slice(&numbers.end.to_be_bytes())),
+                direction: Direction::Ascending,
+                limit: RECORDS,
+            })
+            .await?;
+        if rows.is_empty() {
+            return Err(missing(next));
+        }
+        for row in &rows {
+            if row.sort.as_ref() != next.to_be_bytes() {
+                return Err(missing(next));
+            }
+            let record = decode_number(&row.value)?;
+            let record = record.as_ref().filter(|it| !it.is_placeholder());
+            take(ImageNumber(next), record)?;
+            next += 1;
+        }
+    }
+    Ok(())
+}
+
+fn missing(number: u64) -> StoreError {
+    StoreError::corrupt(
+        "state",
+        format!("numbers/{number}"),
+        "missing, though the totals count it",
+    )
 }

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use likeness_adapters::MemoryStore;
 use likeness_core::state::Key;
 use likeness_core::{ImageId, Sha256, Timestamp};

@@ -86,6 +86,27 @@ impl RecentViews {
         Ok(())
     }
 
+    /// Takes the views of an image out, if they are held.
+    pub(super) fn remove(&mut self, number: ImageNumber) {
+        let of = number.0 / SEGMENT;
+        for (segment, index) in &mut self.segments {
+            if *segment == of {
+                for place in 0..PLACES {
+                    index.remove(number.0 * PLACES + place);
+                }
+            }
+        }
+    }
+
+    /// Whether views of an image are held.
+    pub(super) fn holds(&self, number: ImageNumber) -> bool {
+        let of = |(segment, _): &&(u64, ExactIndex)| *segment == number.0 / SEGMENT;
+        self.segments
+            .iter()
+            .filter(of)
+            .any(|(_, index)| (0..PLACES).any(|place| index.contains(number.0 * PLACES + place)))
+    }
+
     /// Returns the views of images at or above `from` with the highest estimates; nothing if there are none.
     fn candidates(&self, query: &[f32], from: ImageNumber) -> StoreResult<Option<Candidates>> {
         let mut found: Option<Candidates> = None;

@@ -1,8 +1,4 @@
 //! What an image that is erased leaves behind in the queue and among the labels.
-#![cfg_attr(
-    not(test),
-    allow(dead_code, reason = "called by whoever erases an image")
-)]
 
 use bytes::Bytes;
 use likeness_core::state::{Key, Scan, StateStore, Table, Write};

@@ -130,7 +130,9 @@ pub(super) struct ReviewRecord {
     pub image: ImageId,
     /// Its number.
     pub number: ImageNumber,
-    /// The head that it was compared with, and by what.
+    /// The head that it was compared with.
+    pub head: ImageId,
+    /// By what it was compared with it; stored without ids.
     pub candidate: ScoredCandidate,
     /// Whether it joined that head's cluster.
     pub joined: bool,
@@ -175,7 +177,7 @@ impl ReviewRecord {
     }
 
     fn pair_keys(&self) -> [Key; 2] {
-        let (image, head) = (&self.image, &self.candidate.id);
+        let (image, head) = (&self.image, &self.head);
         [open_key(image, head), open_key(head, image)]
     }
 }

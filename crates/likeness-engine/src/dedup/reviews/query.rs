@@ -15,7 +15,7 @@ use crate::EngineError;
 use crate::dedup::Dedup;
 use crate::dedup::assign_stage::totals;
 use crate::dedup::query::check_limit;
-use crate::dedup::records::NumberRecord;
+use crate::dedup::records::decode_number;
 use crate::dedup::tables::{SHARD, decode, number_key};
 use crate::dedup::view::{MatchedView, Page};
 
@@ -91,7 +91,7 @@ impl ReviewView {
         let candidate = record.candidate;
         Self {
             pair: Pair::of(record.number, candidate.number).to_string(),
-            a: candidate.id.to_string(),
+            a: record.head.to_string(),
             b: record.image.to_string(),
             joined: record.joined,
             score: candidate.score,
@@ -166,7 +166,7 @@ impl Dedup {
             .await?;
         let mut ids = Vec::with_capacity(2);
         for row in rows.iter().flatten() {
-            ids.push(decode::<NumberRecord>("numbers", row)?.id);
+            ids.extend(decode_number(row)?.map(|record| record.id));
         }
         match <[ImageId; 2]>::try_from(ids) {
             Ok([a, b]) => Ok((a, b)),

@@ -41,7 +41,7 @@ pub(in crate::dedup) async fn reviews(store: &dyn StateStore) -> Reviews {
         .collect();
     let pairs: Vec<_> = records
         .iter()
-        .map(|record| (record.candidate.id.clone(), record.image.clone()))
+        .map(|record| (record.head.clone(), record.image.clone()))
         .collect();
     let labelled = labels.iter().map(|label| (&label.a, &label.b));
     let mut images: Vec<ImageId> = pairs
@@ -67,6 +67,16 @@ pub(in crate::dedup) async fn reviews(store: &dyn StateStore) -> Reviews {
 }
 
 impl Reviews {
+    /// Leaves the labels alone.
+    pub(in crate::dedup) fn forget_queue(&mut self) {
+        self.pairs.clear();
+        self.records.clear();
+        for (_, open, _) in &mut self.led {
+            open.clear();
+        }
+        self.led.retain(|(_, _, labels)| !labels.is_empty());
+    }
+
     pub(in crate::dedup) fn check(&self, totals: &Totals) {
         assert_eq!(self.records.len() as u64, totals.open_reviews);
         assert_eq!(self.labels.len() as u64, totals.labels);
@@ -83,13 +93,15 @@ fn record(number: u64, head: u64, score: f32) -> ReviewRecord {
     ReviewRecord {
         image: id(number),
         number: ImageNumber(number),
+        head: id(head),
         candidate: ScoredCandidate {
             number: ImageNumber(head),
-            id: id(head),
-            head: id(head),
+            // As they are read: candidates are stored by their numbers.
+            id: ImageId::new("?").expect("a good id"),
+            head: ImageId::new("?").expect("a good id"),
             head_number: None,
             cluster: None,
-            uploaded: Timestamp(head),
+            uploaded: Timestamp(0),
             source: CandidateSource::Index,
             cosine: score,
             pdq_distance: 0,

@@ -20,7 +20,7 @@ use crate::dedup::Dedup;
 use crate::dedup::assign_stage::totals;
 use crate::dedup::compare::{Descriptors, compare};
 use crate::dedup::pairs::sort_best_first;
-use crate::dedup::records::{ExplainRecord, NumberRecord, ScoredCandidate};
+use crate::dedup::records::{ExplainRecord, NumberRecord, ScoredCandidate, decode_number};
 use crate::dedup::reviews::{LABELS, LabelRecord, REVIEWS, ReviewRecord};
 use crate::dedup::rule::{Verdict, decide};
 use crate::dedup::scorer::Scorer;
@@ -168,8 +168,12 @@ impl Dedup {
         let mut wanted = Vec::new();
         let mut explained = Vec::new();
         for ((number, image), row) in images.iter().zip(rows) {
-            let record: Option<ExplainRecord> =
+            let mut record: Option<ExplainRecord> =
                 row.map(|row| decode("explain", &row)).transpose()?;
+            // Candidates are stored by their numbers; those that were erased are left out.
+            if let Some(record) = &mut record {
+                self.look_up(record).await?;
+            }
             let candidates = record.map(|record| record.candidates).unwrap_or_default();
             wanted.extend(candidates.iter().map(|candidate| candidate.number));
             explained.push((*number, image, candidates));
@@ -214,7 +218,10 @@ impl Dedup {
             .iter()
             .zip(rows)
             .filter_map(|(&number, row)| Some((number, row?)))
-            .map(|(number, row)| Ok((number, decode("numbers", &row)?)))
+            .filter_map(|(number, row)| match decode_number(&row) {
+                Ok(record) => record.map(|record| Ok((number, record))),
+                Err(error) => Some(Err(error)),
+            })
             .collect()
     }
 

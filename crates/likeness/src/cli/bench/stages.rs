@@ -153,6 +153,7 @@ async fn measure_commit(context: &Context, n_images: usize) -> anyhow::Result<St
             }
             let step = Step {
                 claim: None,
+                redactions: Vec::new(),
                 writes,
                 emits: vec![Emit {
                     topic: Topic("bench"),

@@ -63,22 +63,83 @@ fn help_of_correct_split() {
 }
 
 #[test]
+fn help_of_delete() {
+    assert_snapshot!(help(&["delete"]), @r#"
+    Erase images for good, and prove that nothing is left of them
+
+    Usage: likeness delete [OPTIONS] [IDS]...
+
+    Arguments:
+      [IDS]...
+              Ids of the images
+
+    Options:
+          --from <FILE>
+              Read ids from a file, one a line; `-` is standard input
+
+          --reason <TEXT>
+              Why they are erased; kept
+
+          --author <NAME>
+              Who erases them; kept [default: $USER]
+
+          --yes
+              Do not ask
+
+          --dry-run
+              Show what would go, and erase nothing
+
+          --prove
+              Look at everything for what is left of erased images, and fail if there is anything
+
+          --file <FILE>
+              The erased picture: look for its bytes, not for objects that belong to no image
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    An erased image leaves its cluster, the index, every row, the log and the objects; nothing brings
+    it back. Kept are a tombstone with who, when and why, and the id as a name, where others hold it as
+    their canonical id or a correction names it. The id cannot be used again. The bytes stay if another
+    image has the same.
+
+    Examples:
+      likeness delete holiday.jpg --reason "the owner asked"
+      likeness delete --from ids.txt --reason "closed account" --yes
+      likeness delete holiday.jpg --dry-run
+      likeness delete holiday.jpg --prove --file holiday.jpg
+    "#);
+}
+
+#[test]
 fn help_of_recluster() {
     assert_snapshot!(help(&["recluster"]), @r#"
-    Sort all images anew and show what would change; nothing is changed
+    Sort all images anew, show what would change, and apply it if told to
 
     Usage: likeness recluster [OPTIONS]
 
     Options:
+          --apply <PLAN>
+              Apply the plan with this digest
+
+          --reason <TEXT>
+              Why it is applied; kept
+
+          --author <NAME>
+              Who applies it; kept [default: $USER]
+
       -h, --help
               Print help (see a summary with '-h')
 
-    Sorts all images anew into clusters that do not depend on the order in which they came, keeping what
-    corrections ask for, and shows what that would change. Changes nothing; takes a search for each
-    image.
+    Sorts all images anew into clusters that do not depend on the order in which they came, keeping
+    what corrections ask for, and shows what that would change, with the digest of the plan. Takes a
+    search for each image. With `--apply` and that digest it makes the changes, as corrections that can
+    be undone; if something has changed since the plan was shown, it refuses. A run that was cut off
+    goes on with the same command.
 
     Examples:
       likeness recluster
       likeness recluster --json | jq '.moves[] | .id'
+      likeness recluster --apply 5f0c… --reason "after the import"
     "#);
 }

@@ -29,7 +29,8 @@ fn help_of_likeness() {
       bank             Keep sets of reference pictures that uploads are compared with
       flood            See alarms about clusters that grow too fast, and decide about quarantines
       review           Look at the pairs that the scorer is least sure of, and label them
-      recluster        Sort all images anew and show what would change; nothing is changed
+      delete           Erase images for good, and prove that nothing is left of them
+      recluster        Sort all images anew, show what would change, and apply it if told to
       embeddings       Send embeddings that another service has made
       orphans          List uploads and embeddings without a partner, retry and drop them
       tail             Follow a stream
