@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::corrections::{self, Corrected};
+use super::erasures::{self, Erased};
 use super::stream::Decided;
 use super::workload::Workload;
 use crate::process::{Server, ServerOptions};
@@ -13,13 +14,16 @@ use crate::report::Checks;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What was read earlier is still there, word for word.
-pub(crate) fn history(earlier: &[Decided], now: &[Decided], checks: &mut Checks) {
+/// What was read earlier is still there, word for word, but for what is erased.
+pub(crate) fn history(earlier: &[Decided], now: &[Decided], erased: &Erased, checks: &mut Checks) {
     let by_offset: HashMap<u64, &Decided> = now
         .iter()
         .map(|decided| (decided.offset, decided))
         .collect();
     for decided in earlier {
+        if erased.contains_key(&decided.id) {
+            continue;
+        }
         let found = by_offset.get(&decided.offset);
         checks.that(
             found.is_some_and(|found| found.body == decided.body),
@@ -35,11 +39,12 @@ pub(crate) fn history(earlier: &[Decided], now: &[Decided], checks: &mut Checks)
     }
 }
 
-/// Every acknowledged image is decided once, nothing else is, and the order is whole.
+/// Every acknowledged image is decided once, nothing else is, and the order is whole. What is erased is told no more.
 pub(crate) fn decisions(
     workload: &Workload,
     acknowledged: &[bool],
     decisions: &[Decided],
+    erased: &Erased,
     checks: &mut Checks,
 ) {
     let mut times: HashMap<&str, usize> = HashMap::new();
@@ -57,7 +62,8 @@ pub(crate) fn decisions(
     for (index, &is_acknowledged) in acknowledged.iter().enumerate() {
         let id = Workload::id(index);
         let count = times.get(id.as_str()).copied().unwrap_or(0);
-        checks.that(is_acknowledged && count == 1, || {
+        let expected = usize::from(!erased.contains_key(&id));
+        checks.that(is_acknowledged && count == expected, || {
             format!("`{id}` (acknowledged: {is_acknowledged}) was decided {count} times")
         });
     }
@@ -67,10 +73,14 @@ pub(crate) fn decisions(
             .all(|pair| pair[0].offset < pair[1].offset),
         || "offsets do not grow".to_owned(),
     );
-    let numbers: Vec<u64> = decisions
+    let told: Vec<u64> = decisions
         .iter()
         .filter_map(|decided| decided.number)
         .collect();
+    checks.that(told.is_sorted(), || "numbers do not grow".to_owned());
+    let mut numbers = told;
+    numbers.extend(erased.values());
+    numbers.sort_unstable();
     let first = numbers.first().copied().unwrap_or(0);
     let is_dense = numbers
         .iter()
@@ -226,24 +236,31 @@ pub(crate) fn replay(
     workload: &Workload,
     decisions: &[Decided],
     corrected: &[Corrected],
+    erased: &Erased,
     checks: &mut Checks,
 ) -> anyhow::Result<Clusters> {
     let server = Server::start(options)?;
     let client = server.client(LIMIT);
     let mut corrected = corrected.iter().peekable();
-    let images = decisions.iter().filter(|decided| decided.number.is_some());
-    for (count, decided) in images.enumerate() {
+    // What was decided of an erased image is known to nobody, but it was there.
+    let mut images: BTreeMap<u64, (&str, Option<&Decided>)> = erased
+        .iter()
+        .map(|(id, number)| (*number, (id.as_str(), None)))
+        .collect();
+    for decided in decisions {
+        if let Some(number) = decided.number {
+            images.insert(number, (&decided.id, Some(decided)));
+        }
+    }
+    for (count, (id, decided)) in images.into_values().enumerate() {
         while let Some(one) = corrected.next_if(|one| one.images <= count as u64) {
             correct_again(&client, one, checks)?;
         }
-        let index = workload.index(&decided.id).context("an unknown image")?;
-        let answer = client.upload(
-            &decided.id,
-            &format!("{}.png", decided.id),
-            &workload.bytes(index),
-            true,
-        )?;
+        let index = workload.index(id).context("an unknown image")?;
+        let bytes = workload.bytes(index);
+        let answer = client.upload(id, &format!("{id}.png"), &bytes, true)?;
         let decision = answer.json()?["decision"].clone();
+        let Some(decided) = decided else { continue };
         checks.that(
             decision["canonical_id"] == decided.canonical_id && decision["kind"] == decided.kind,
             || {
@@ -267,6 +284,14 @@ fn correct_again(
     corrected: &Corrected,
     checks: &mut Checks,
 ) -> anyhow::Result<()> {
+    if corrected.is_erasure() {
+        let image = corrected.command["image"].as_str().unwrap_or_default();
+        let view = erasures::repeat(client, image)?;
+        checks.that(view["correction"] == corrected.sequence, || {
+            format!("{corrected:?} disturbed, {view} undisturbed")
+        });
+        return Ok(());
+    }
     let view = corrections::repeat(client, corrected)?;
     checks.that(
         view["sequence"] == corrected.sequence && view["outcome"] == corrected.outcome,
@@ -300,7 +325,7 @@ mod tests {
         let whole: Vec<usize> = (0..40).filter(|&i| !workload.is_broken(i)).collect();
         assert_eq!(whole[..3], [0, 1, 2], "the test names the first three");
         let mut checks = Checks::default();
-        decisions(&workload, &[true; 3], stream, &mut checks);
+        decisions(&workload, &[true; 3], stream, &Erased::new(), &mut checks);
         assert_eq!(checks.failed() == 0, is_fine);
     }
 
@@ -335,7 +360,7 @@ mod tests {
         let earlier = [decided(0, 0, 0), decided(2, 1, 1)];
         let run = |now: &[Decided]| {
             let mut checks = Checks::default();
-            history(&earlier, now, &mut checks);
+            history(&earlier, now, &Erased::new(), &mut checks);
             checks.failed()
         };
         assert_eq!(

@@ -1,5 +1,6 @@
 //! Clients that upload while the server is being killed.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,6 +22,8 @@ pub(crate) struct Round {
     acknowledged: Vec<bool>,
     /// Images to send, in order.
     queue: Vec<usize>,
+    /// Images that may be erased by now: their ids are not given again.
+    erased: Arc<HashSet<String>>,
     breaches: Vec<String>,
 }
 
@@ -34,7 +37,11 @@ enum Outcome {
 
 impl Round {
     /// Plans to send everything that is not acknowledged.
-    pub(crate) fn new(workload: &Arc<Workload>, acknowledged: &[bool]) -> Self {
+    pub(crate) fn new(
+        workload: &Arc<Workload>,
+        acknowledged: &[bool],
+        erased: HashSet<String>,
+    ) -> Self {
         let queue = (0..acknowledged.len())
             .filter(|&index| !acknowledged[index])
             .collect();
@@ -42,6 +49,7 @@ impl Round {
             workload: Arc::clone(workload),
             acknowledged: acknowledged.to_vec(),
             queue,
+            erased: Arc::new(erased),
             breaches: Vec::new(),
         }
     }
@@ -77,7 +85,14 @@ impl Round {
         let deadline = Instant::now() + LIMIT;
         for index in self.queue.clone() {
             loop {
-                match upload(&self.workload, index, self.acknowledged[index], client) {
+                let was_acknowledged = self.acknowledged[index];
+                match upload(
+                    &self.workload,
+                    index,
+                    was_acknowledged,
+                    &self.erased,
+                    client,
+                ) {
                     Outcome::Acknowledged => break,
                     Outcome::Unknown if Instant::now() < deadline => {
                         thread::sleep(Duration::from_millis(100));
@@ -133,7 +148,7 @@ impl Handle {
 fn work(round: &Mutex<Round>, next: &AtomicUsize, client: &Client) {
     loop {
         let position = next.fetch_add(1, Ordering::Relaxed);
-        let (workload, index, was_acknowledged) = {
+        let (workload, index, was_acknowledged, erased) = {
             let round = round.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(&index) = round.queue.get(position) else {
                 return;
@@ -142,9 +157,10 @@ fn work(round: &Mutex<Round>, next: &AtomicUsize, client: &Client) {
                 Arc::clone(&round.workload),
                 index,
                 round.acknowledged[index],
+                Arc::clone(&round.erased),
             )
         };
-        let outcome = upload(&workload, index, was_acknowledged, client);
+        let outcome = upload(&workload, index, was_acknowledged, &erased, client);
         let mut round = round.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Outcome::Acknowledged => round.acknowledged[index] = true,
@@ -154,7 +170,13 @@ fn work(round: &Mutex<Round>, next: &AtomicUsize, client: &Client) {
     }
 }
 
-fn upload(workload: &Workload, index: usize, was_acknowledged: bool, client: &Client) -> Outcome {
+fn upload(
+    workload: &Workload,
+    index: usize,
+    was_acknowledged: bool,
+    erased: &HashSet<String>,
+    client: &Client,
+) -> Outcome {
     let id = Workload::id(index);
     let bytes = workload.bytes(index);
     let Ok(answer) = client.upload(&id, &format!("{id}.png"), &bytes, false) else {
@@ -168,6 +190,7 @@ fn upload(workload: &Workload, index: usize, was_acknowledged: bool, client: &Cl
             }
             Outcome::Acknowledged
         }
+        410 if erased.contains(&id) => Outcome::Acknowledged,
         429 | 503 | 507 => Outcome::Unknown,
         status => Outcome::Breach(format!("`{id}`: {status} {}", answer.excerpt())),
     }

@@ -46,6 +46,13 @@ pub(crate) struct Corrected {
     pub(crate) outcome: Value,
 }
 
+impl Corrected {
+    /// Whether it is an erasure, which has a door of its own.
+    pub(crate) fn is_erasure(&self) -> bool {
+        self.command["kind"] == "erase"
+    }
+}
+
 impl Corrections {
     /// Plans some more, over images whose decisions were read.
     pub(crate) fn plan(&mut self, count: usize, decisions: &[Decided], rng: &mut Rng) {
@@ -160,10 +167,13 @@ impl Corrections {
             .collect();
         let mut times: BTreeMap<&str, usize> = BTreeMap::new();
         for (place, corrected) in listed.iter().enumerate() {
-            *times.entry(&corrected.id).or_default() += 1;
             checks.that(corrected.sequence == place as u64, || {
                 format!("correction {} stands at {place}", corrected.sequence)
             });
+            if corrected.is_erasure() {
+                continue;
+            }
+            *times.entry(&corrected.id).or_default() += 1;
             let is_as_answered = planned.get(corrected.id.as_str()).is_some_and(|planned| {
                 planned.answered.as_ref().is_none_or(|(sequence, outcome)| {
                     *sequence == corrected.sequence && *outcome == corrected.outcome

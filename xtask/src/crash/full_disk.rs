@@ -11,6 +11,7 @@
 //! server stays; once there is room everything acknowledged is decided, once, with its bytes unchanged, and the
 //! rest can be sent. Whether that took a restart is among the figures.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -24,6 +25,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::clients::Round;
+use super::erasures::Erased;
 use super::workload::Workload;
 use super::{check, is_idle, stream};
 use crate::process::{self, Server, ServerOptions};
@@ -237,7 +239,7 @@ impl Play {
         acknowledged.resize(self.workload.len(), false);
         let sent = self.send_all(&server, &acknowledged)?;
         let decisions = stream::read_all(&server, sent.len())?;
-        check::decisions(&self.workload, &sent, &decisions, checks);
+        check::decisions(&self.workload, &sent, &decisions, &Erased::new(), checks);
         check::store(&server, &self.workload, &decisions, checks)?;
         checks.step("a clean stop", server.stop());
         Ok(json!({
@@ -250,7 +252,7 @@ impl Play {
     }
 
     fn send_all(&self, server: &Server, acknowledged: &[bool]) -> anyhow::Result<Vec<bool>> {
-        let mut round = Round::new(&self.workload, acknowledged);
+        let mut round = Round::new(&self.workload, acknowledged, HashSet::new());
         round.send_all(&server.client(LIMIT))?;
         let all = round.into_acknowledged();
         Ok(vec![true; all.len()])

@@ -1,21 +1,23 @@
 //! `cargo xtask crash`: kill -9 at every named point and at random, while images arrive.
 //!
 //! One data directory lives through all kills. In each round a server starts on it, several clients
-//! upload, another one corrects clusters by hand, and it is killed: at a fail point (which the server
+//! upload, another one corrects clusters by hand, a third one erases images, and it is killed: at a fail point (which the server
 //! does to itself, see `LIKENESS_KILL_AT`), or at a random moment. What was not acknowledged is sent
 //! again in the next round, and now and then something that was. In the end:
 //!
 //! - every acknowledged upload is decided, exactly once, and its bytes come back unchanged;
 //! - every acknowledged correction is dealt with, exactly once, and as was once answered;
+//! - of every erased image nothing is left but its tombstone, which the server proves, and its id is never given again;
 //! - nothing is there that was not sent, and the internal numbers have no gap;
 //! - a decision that was once read from the stream is never changed or taken back;
 //! - the list of clusters says what the images say;
-//! - a fresh, undisturbed server that gets images and corrections in the order in which they were dealt
+//! - a fresh, undisturbed server that gets images, corrections and erasures in the order in which they were dealt
 //!   with makes the same decisions, corrects the same, and ends with the same clusters and heads.
 
 mod check;
 mod clients;
 mod corrections;
+mod erasures;
 pub(crate) mod full_disk;
 pub(crate) mod simultaneous;
 mod stream;
@@ -33,6 +35,7 @@ use serde_json::{Value, json};
 
 use self::clients::Round;
 use self::corrections::{Corrected, Corrections};
+use self::erasures::{Erased, Erasures};
 use self::stream::Decided;
 use self::workload::Workload;
 use crate::process::{self, Server, ServerOptions};
@@ -95,21 +98,27 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     report::line("every upload is sent; waiting for the last decisions");
     let server = Server::start(&options)?;
     disturbed.recoveries.push(server.recovery());
-    let mut clients = Round::new(&disturbed.workload, &disturbed.acknowledged);
+    let mut clients = disturbed.clients();
     clients.send_all(&server.client(LIMIT))?;
     disturbed.acknowledged = clients.into_acknowledged();
     disturbed.corrections.send_all(&server.client(LIMIT))?;
-    let decisions = stream::read_all(&server, disturbed.acknowledged.len())?;
-    check::history(&disturbed.read, &decisions, &mut checks);
+    disturbed.erasures.send_all(&server.client(LIMIT))?;
+    let corrected = disturbed
+        .corrections
+        .check(&server.client(LIMIT), &mut checks)?;
+    let erased = disturbed
+        .erasures
+        .check(&server.client(LIMIT), &corrected, &mut checks)?;
+    let num_left = disturbed.acknowledged.len() - erased.len();
+    let decisions = stream::read_all(&server, num_left)?;
+    check::history(&disturbed.read, &decisions, &erased, &mut checks);
     check::decisions(
         &disturbed.workload,
         &disturbed.acknowledged,
         &decisions,
+        &erased,
         &mut checks,
     );
-    let corrected = disturbed
-        .corrections
-        .check(&server.client(LIMIT), &mut checks)?;
     let clusters = check::store(&server, &disturbed.workload, &decisions, &mut checks)?;
     checks.step("a clean stop at the end", server.stop());
 
@@ -123,6 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         &disturbed.workload,
         &decisions,
         &corrected,
+        &erased,
         &mut checks,
     )?;
     check::same_clusters(&clusters, &replayed, &mut checks);
@@ -130,6 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         arguments,
         &decisions,
         &corrected,
+        &erased,
         &mut checks,
         started.elapsed(),
     )
@@ -166,6 +177,7 @@ struct Disturbed {
     /// Whether each image of the workload is acknowledged.
     acknowledged: Vec<bool>,
     corrections: Corrections,
+    erasures: Erasures,
     /// What was read from the stream so far, by offset.
     read: Vec<Decided>,
     kills_by_point: BTreeMap<String, usize>,
@@ -184,12 +196,19 @@ impl Disturbed {
             workload: Arc::new(Workload::new(arguments.seed, num_images)),
             acknowledged: Vec::new(),
             corrections: Corrections::default(),
+            erasures: Erasures::default(),
             read: Vec::new(),
             kills_by_point: points.iter().map(|name| (name.clone(), 0)).collect(),
             points,
             not_reached: HashMap::new(),
             recoveries: Vec::new(),
         }
+    }
+
+    /// Plans to send what is not acknowledged.
+    fn clients(&self) -> Round {
+        let erased = self.erasures.images();
+        Round::new(&self.workload, &self.acknowledged, erased)
     }
 
     fn run(&mut self, checks: &mut Checks) -> anyhow::Result<()> {
@@ -242,13 +261,17 @@ impl Disturbed {
             ((kill + 1) * IMAGES_PER_ROUND).min(self.workload.len()),
             false,
         );
-        let mut round = Round::new(&self.workload, &self.acknowledged);
+        let mut erasures = std::mem::take(&mut self.erasures);
+        erasures.plan(&self.read, &mut self.rng);
+        let erased = erasures.images();
+        let mut round = Round::new(&self.workload, &self.acknowledged, erased);
         round.also_resend(&mut self.rng);
         let delay = Duration::from_millis(self.rng.below(400) as u64);
         let handle = round.start(&server.client(LIMIT));
         let mut corrections = std::mem::take(&mut self.corrections);
         corrections.plan(CORRECTIONS_PER_ROUND, &self.read, &mut self.rng);
         let corrector = corrections.start(&server.client(LIMIT), &mut self.rng);
+        let eraser = erasures.start(&server.client(LIMIT), &mut self.rng);
         let started = Instant::now();
         let mut has_died = false;
         loop {
@@ -266,7 +289,8 @@ impl Disturbed {
             let is_over = match target {
                 None => started.elapsed() >= delay,
                 Some(_) => {
-                    let is_sent = handle.is_finished() && corrector.is_finished();
+                    let is_sent =
+                        handle.is_finished() && corrector.is_finished() && eraser.is_finished();
                     started.elapsed() >= ROUND_LIMIT || is_sent && is_idle(&server)
                 }
             };
@@ -283,6 +307,7 @@ impl Disturbed {
         server.kill();
         let round = handle.join()?;
         self.corrections = corrector.join()?;
+        self.erasures = eraser.join()?;
         for breach in round.breaches() {
             checks.fail(format!("kill {kill}: {breach}"));
         }
@@ -325,6 +350,7 @@ impl Disturbed {
         arguments: &Arguments,
         decisions: &[Decided],
         corrected: &[Corrected],
+        erased: &Erased,
         checks: &mut Checks,
         elapsed: Duration,
     ) -> anyhow::Result<Value> {
@@ -365,8 +391,9 @@ impl Disturbed {
             "kills_by_point": self.kills_by_point,
             "images": decisions.len(),
             "clusters": clusters.len(),
-            "corrections": corrected.len(),
-            "corrections_applied": num_applied,
+            "corrections": corrected.len() - erased.len(),
+            "corrections_applied": num_applied - erased.len(),
+            "erasures": erased.len(),
             "recovery_ms": {"median": at(50), "p99": at(99), "max": at(100)},
             "checks_passed": checks.passed(),
             "checks_failed": checks.failed(),

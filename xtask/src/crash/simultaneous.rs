@@ -2,11 +2,11 @@
 //!
 //! 1. For each family of near-copies, all clients wait for each other and then send one member each.
 //! 2. All clients send further members of all families, shuffled, without waiting.
-//! 3. The same, while clusters are corrected by hand.
+//! 3. The same, while clusters are corrected by hand and images are erased.
 //! 4. All clients send the same id at once: the same bytes, then each its own.
 //!
 //! In the end every family of 1 and 2 has one canonical id, everything is decided once, and a fresh server
-//! that gets all of it one by one, in the same order, decides the same.
+//! that gets all of it one by one, in the same order, decides the same. Nothing is left of what was erased.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier};
@@ -18,6 +18,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::corrections::Corrections;
+use super::erasures::Erasures;
 use super::stream::{self, Decided};
 use super::workload::Workload;
 use super::{check, is_idle};
@@ -34,6 +35,8 @@ const RETRY: Duration = Duration::from_millis(50);
 const FURTHER: usize = 4;
 /// Corrections made in the third part.
 const CORRECTIONS: usize = 60;
+/// Images erased in the third part.
+const ERASURES: usize = 30;
 /// Ids that all clients send at once, half of them with bytes of their own.
 const CONTESTED: usize = 20;
 
@@ -97,24 +100,33 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut corrections = Corrections::default();
     corrections.plan(CORRECTIONS, &decisions, &mut run.rng);
     let handle = corrections.start(&server.client(LIMIT), &mut run.rng);
+    let mut erasures = Erasures::default();
+    for _ in 0..ERASURES {
+        erasures.plan(&decisions, &mut run.rng);
+    }
+    let eraser = erasures.start(&server.client(LIMIT), &mut run.rng);
     let mut third: Vec<usize> = (0..run.families)
         .flat_map(|family| run.members(family, run.clients + FURTHER..run.per_family))
         .collect();
     run.shuffled(&mut third)?;
     let corrections = handle.join()?;
-    let decisions = stream::read_all(&server, run.workload.len())?;
+    let mut erasures = eraser.join()?;
+    erasures.send_all(&server.client(LIMIT))?;
+    let corrected = corrections.check(&server.client(LIMIT), &mut checks)?;
+    let erased = erasures.check(&server.client(LIMIT), &corrected, &mut checks)?;
+    let decisions = stream::read_all(&server, run.workload.len() - erased.len())?;
     check::decisions(
         &run.workload,
         &vec![true; run.workload.len()],
         &decisions,
+        &erased,
         &mut checks,
     );
-    let corrected = corrections.check(&server.client(LIMIT), &mut checks)?;
     let clusters = check::store(&server, &run.workload, &decisions, &mut checks)?;
 
     run.contest(&mut checks)?;
     wait_until_idle(&server)?;
-    run.contested_decided_once(&server, &mut checks)?;
+    run.contested_decided_once(&server, decisions.len(), &mut checks)?;
     checks.step("a clean stop", server.stop());
 
     report::line("the same images and corrections, one by one, to a fresh server");
@@ -122,7 +134,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         data: folder.path().join("alone"),
         ..options
     };
-    let replayed = check::replay(&alone, &run.workload, &decisions, &corrected, &mut checks)?;
+    let replayed = check::replay(
+        &alone,
+        &run.workload,
+        &decisions,
+        &corrected,
+        &erased,
+        &mut checks,
+    )?;
     check::same_clusters(&clusters, &replayed, &mut checks);
     checks.verdict(&format!("simultaneous, seed {}", arguments.seed))?;
     Ok(json!({
@@ -130,7 +149,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         "families": run.families,
         "clients": run.clients,
         "images": run.workload.len(),
-        "corrections": corrected.len(),
+        "corrections": corrected.len() - erased.len(),
+        "erasures": erased.len(),
         "contested_ids": CONTESTED,
         "checks_passed": checks.passed(),
         "checks_failed": checks.failed(),
@@ -254,8 +274,13 @@ impl Run {
         Ok(())
     }
 
-    fn contested_decided_once(&self, server: &Server, checks: &mut Checks) -> anyhow::Result<()> {
-        let decisions = stream::read_all(server, self.workload.len() + CONTESTED)?;
+    fn contested_decided_once(
+        &self,
+        server: &Server,
+        num_before: usize,
+        checks: &mut Checks,
+    ) -> anyhow::Result<()> {
+        let decisions = stream::read_all(server, num_before + CONTESTED)?;
         for place in 0..CONTESTED {
             let id = contested(place);
             let count = decisions.iter().filter(|one| one.id == id).count();
