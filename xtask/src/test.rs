@@ -19,6 +19,8 @@ const BUILD_LIMIT: Duration = Duration::from_secs(50 * 60);
 const DEMO_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Kills of the crash harness here, two in three at each fail point in turn; `cargo xtask crash` does more.
 const KILLS: usize = 36;
+/// Kills while images wait for embeddings.
+const KILLS_JOINED: usize = 12;
 /// Pictures of the demo here.
 const DEMO_IMAGES: &str = "120";
 
@@ -265,11 +267,15 @@ fn simultaneous_section() -> anyhow::Result<Value> {
 }
 
 fn crash_section() -> anyhow::Result<Value> {
-    crash::run(&crash::Arguments {
-        kills: KILLS,
-        seed: 1,
-        keep: None,
-    })
+    let run = |kills, join| {
+        crash::run(&crash::Arguments {
+            kills,
+            seed: 1,
+            join,
+            keep: None,
+        })
+    };
+    Ok(json!({"alone": run(KILLS, false)?, "with_embeddings": run(KILLS_JOINED, true)?}))
 }
 
 /// The demo as a newcomer sees it, with few pictures and an end.

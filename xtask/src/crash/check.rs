@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::corrections::{self, Corrected};
 use super::erasures::{self, Erased};
+use super::partners;
 use super::stream::Decided;
 use super::workload::Workload;
 use crate::process::{Server, ServerOptions};
@@ -39,14 +40,24 @@ pub(crate) fn history(earlier: &[Decided], now: &[Decided], erased: &Erased, che
     }
 }
 
+/// What was taken back of what was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    /// Erased images: told no more.
+    pub(crate) erased: &'a Erased,
+    /// Images that were given up, since their embedding never came: rejected.
+    pub(crate) dropped: &'a BTreeSet<String>,
+}
+
 /// Every acknowledged image is decided once, nothing else is, and the order is whole. What is erased is told no more.
 pub(crate) fn decisions(
     workload: &Workload,
     acknowledged: &[bool],
     decisions: &[Decided],
-    erased: &Erased,
+    expected: &Expected<'_>,
     checks: &mut Checks,
 ) {
+    let Expected { erased, dropped } = *expected;
     let mut times: HashMap<&str, usize> = HashMap::new();
     for decided in decisions {
         *times.entry(&decided.id).or_default() += 1;
@@ -54,7 +65,8 @@ pub(crate) fn decisions(
         checks.that(index.is_some(), || {
             format!("`{}` was decided and never sent", decided.id)
         });
-        let must_be_rejected = index.is_some_and(|index| workload.is_broken(index));
+        let must_be_rejected =
+            index.is_some_and(|index| workload.is_broken(index) || dropped.contains(&decided.id));
         checks.that((decided.kind == "rejected") == must_be_rejected, || {
             format!("`{}` is {}", decided.id, decided.kind)
         });
@@ -239,6 +251,7 @@ pub(crate) fn replay(
     erased: &Erased,
     checks: &mut Checks,
 ) -> anyhow::Result<Clusters> {
+    let has_partners = !options.environment.is_empty();
     let server = Server::start(options)?;
     let client = server.client(LIMIT);
     let mut corrected = corrected.iter().peekable();
@@ -258,6 +271,9 @@ pub(crate) fn replay(
         }
         let index = workload.index(id).context("an unknown image")?;
         let bytes = workload.bytes(index);
+        if has_partners {
+            partners::push(&client, id)?;
+        }
         let answer = client.upload(id, &format!("{id}.png"), &bytes, true)?;
         let decision = answer.json()?["decision"].clone();
         let Some(decided) = decided else { continue };
@@ -325,7 +341,11 @@ mod tests {
         let whole: Vec<usize> = (0..40).filter(|&i| !workload.is_broken(i)).collect();
         assert_eq!(whole[..3], [0, 1, 2], "the test names the first three");
         let mut checks = Checks::default();
-        decisions(&workload, &[true; 3], stream, &Erased::new(), &mut checks);
+        let expected = Expected {
+            erased: &Erased::new(),
+            dropped: &BTreeSet::new(),
+        };
+        decisions(&workload, &[true; 3], stream, &expected, &mut checks);
         assert_eq!(checks.failed() == 0, is_fine);
     }
 

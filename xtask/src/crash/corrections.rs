@@ -4,13 +4,12 @@
 //! are refused, as the clusters have changed since: a refusal is an outcome that must be kept as well.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::stream::Decided;
+use super::working::{Working, lock};
 use crate::http::Client;
 use crate::report::Checks;
 use crate::rng::Rng;
@@ -73,7 +72,7 @@ impl Corrections {
 
     /// Starts a client that sends what is not acknowledged, and one that is; it gives up when the server is
     /// gone.
-    pub(crate) fn start(self, client: &Client, rng: &mut Rng) -> Handle {
+    pub(crate) fn start(self, client: &Client, rng: &mut Rng) -> Working<Self> {
         let known: Vec<usize> = (0..self.planned.len())
             .filter(|&index| self.planned[index].is_acknowledged)
             .collect();
@@ -83,16 +82,11 @@ impl Corrections {
         if !known.is_empty() {
             queue.push(known[rng.below(known.len())]);
         }
-        let shared = Arc::new(Mutex::new(self));
-        let (corrections, client) = (Arc::clone(&shared), client.clone());
-        let thread = thread::spawn(move || {
-            for index in queue {
-                let body = lock(&corrections).planned[index].body.clone();
-                let answer = send(&client, body);
-                lock(&corrections).note(index, answer);
-            }
-        });
-        Handle { shared, thread }
+        Working::start(self, client, queue, |corrections, client, index| {
+            let body = lock(corrections).planned[index].body.clone();
+            let answer = send(client, body);
+            lock(corrections).note(index, answer);
+        })
     }
 
     /// Sends everything that is not acknowledged to a server that stays.
@@ -196,32 +190,6 @@ impl Corrections {
     }
 }
 
-/// The client at work.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    shared: Arc<Mutex<Corrections>>,
-    thread: JoinHandle<()>,
-}
-
-impl Handle {
-    /// Returns whether everything is sent.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Waits for the client; the server must be gone or idle by now.
-    ///
-    /// # Errors
-    /// If the client panicked.
-    pub(crate) fn join(self) -> anyhow::Result<Corrections> {
-        if self.thread.join().is_err() {
-            bail!("the client of corrections panicked");
-        }
-        let shared = Arc::into_inner(self.shared).context("the client still holds them")?;
-        Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Sends a correction again, to another server, as it was first sent.
 ///
 /// # Errors
@@ -235,10 +203,6 @@ pub(crate) fn repeat(client: &Client, corrected: &Corrected) -> anyhow::Result<V
         bail!("`{}`: {} {}", corrected.id, answer.status, answer.excerpt());
     }
     answer.json()
-}
-
-fn lock(corrections: &Mutex<Corrections>) -> std::sync::MutexGuard<'_, Corrections> {
-    corrections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn send(client: &Client, body: Vec<u8>) -> anyhow::Result<crate::http::Response> {

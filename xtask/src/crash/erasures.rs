@@ -4,8 +4,6 @@
 //! stay erased, whatever is sent again.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -13,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::corrections::Corrected;
 use super::stream::Decided;
+use super::working::{Working, lock};
 use crate::http::{Client, Response};
 use crate::report::Checks;
 use crate::rng::Rng;
@@ -72,22 +71,17 @@ impl Erasures {
 
     /// Starts a client that sends what is not acknowledged, and one that is; it gives up when the server is
     /// gone.
-    pub(crate) fn start(self, client: &Client, rng: &mut Rng) -> Handle {
+    pub(crate) fn start(self, client: &Client, rng: &mut Rng) -> Working<Self> {
         let (known, mut queue): (Vec<usize>, Vec<usize>) =
             (0..self.planned.len()).partition(|&index| self.planned[index].is_acknowledged);
         if !known.is_empty() {
             queue.push(known[rng.below(known.len())]);
         }
-        let shared = Arc::new(Mutex::new(self));
-        let (erasures, client) = (Arc::clone(&shared), client.clone());
-        let thread = thread::spawn(move || {
-            for index in queue {
-                let image = lock(&erasures).planned[index].image.clone();
-                let answer = send(&client, &image);
-                lock(&erasures).note(index, answer);
-            }
-        });
-        Handle { shared, thread }
+        Working::start(self, client, queue, |erasures, client, index| {
+            let image = lock(erasures).planned[index].image.clone();
+            let answer = send(client, &image);
+            lock(erasures).note(index, answer);
+        })
     }
 
     /// Sends everything again to a server that stays, until it is done.
@@ -191,32 +185,6 @@ impl Erasures {
     }
 }
 
-/// The client at work.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    shared: Arc<Mutex<Erasures>>,
-    thread: JoinHandle<()>,
-}
-
-impl Handle {
-    /// Returns whether everything is sent.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Waits for the client; the server must be gone or idle by now.
-    ///
-    /// # Errors
-    /// If the client panicked.
-    pub(crate) fn join(self) -> anyhow::Result<Erasures> {
-        if self.thread.join().is_err() {
-            bail!("the client of erasures panicked");
-        }
-        let shared = Arc::into_inner(self.shared).context("the client still holds them")?;
-        Ok(shared.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Erases an image on another server, as it was first erased; returns its tombstone.
 ///
 /// # Errors
@@ -227,10 +195,6 @@ pub(crate) fn repeat(client: &Client, image: &str) -> anyhow::Result<Value> {
         bail!("`{image}`: {} {}", answer.status, answer.excerpt());
     }
     answer.json()
-}
-
-fn lock(erasures: &Mutex<Erasures>) -> std::sync::MutexGuard<'_, Erasures> {
-    erasures.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn send(client: &Client, image: &str) -> anyhow::Result<Response> {

@@ -11,7 +11,7 @@
 //! server stays; once there is room everything acknowledged is decided, once, with its bytes unchanged, and the
 //! rest can be sent. Whether that took a restart is among the figures.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -239,7 +239,11 @@ impl Play {
         acknowledged.resize(self.workload.len(), false);
         let sent = self.send_all(&server, &acknowledged)?;
         let decisions = stream::read_all(&server, sent.len())?;
-        check::decisions(&self.workload, &sent, &decisions, &Erased::new(), checks);
+        let expected = check::Expected {
+            erased: &Erased::new(),
+            dropped: &BTreeSet::new(),
+        };
+        check::decisions(&self.workload, &sent, &decisions, &expected, checks);
         check::store(&server, &self.workload, &decisions, checks)?;
         checks.step("a clean stop", server.stop());
         Ok(json!({

@@ -1,13 +1,16 @@
 //! `cargo xtask crash`: kill -9 at every named point and at random, while images arrive.
 //!
 //! One data directory lives through all kills. In each round a server starts on it, several clients
-//! upload, another one corrects clusters by hand, a third one erases images, and it is killed: at a fail point (which the server
+//! upload, another one corrects clusters by hand, a third one erases images, with `--join` a fourth one sends the
+//! embeddings that images wait for, and it is killed: at a fail point (which the server
 //! does to itself, see `LIKENESS_KILL_AT`), or at a random moment. What was not acknowledged is sent
 //! again in the next round, and now and then something that was. In the end:
 //!
 //! - every acknowledged upload is decided, exactly once, and its bytes come back unchanged;
 //! - every acknowledged correction is dealt with, exactly once, and as was once answered;
 //! - of every erased image nothing is left but its tombstone, which the server proves, and its id is never given again;
+//! - with `--join`, every image whose embedding came is decided, others are once given up or join late, and
+//!   embeddings that nobody uploaded an image for are listed as orphans, all of them and nothing else;
 //! - nothing is there that was not sent, and the internal numbers have no gap;
 //! - a decision that was once read from the stream is never changed or taken back;
 //! - the list of clusters says what the images say;
@@ -19,11 +22,13 @@ mod clients;
 mod corrections;
 mod erasures;
 pub(crate) mod full_disk;
+mod partners;
 pub(crate) mod simultaneous;
 mod stream;
+mod working;
 mod workload;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -36,7 +41,9 @@ use serde_json::{Value, json};
 use self::clients::Round;
 use self::corrections::{Corrected, Corrections};
 use self::erasures::{Erased, Erasures};
+use self::partners::Partners;
 use self::stream::Decided;
+use self::working::Working;
 use self::workload::Workload;
 use crate::process::{self, Server, ServerOptions};
 use crate::report::{self, Checks};
@@ -60,6 +67,9 @@ pub(crate) struct Arguments {
     /// Seed of everything that is random
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Let images wait for embeddings from elsewhere, some of which never come
+    #[arg(long)]
+    pub(crate) join: bool,
     /// Keep the data directory here instead of in a temporary folder
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
@@ -89,7 +99,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         binary,
         models,
         data: folder.join("disturbed"),
-        environment: Vec::new(),
+        environment: match arguments.join {
+            true => partners::environment(),
+            false => Vec::new(),
+        },
     };
     let mut checks = Checks::default();
     let mut disturbed = Disturbed::new(arguments, options.clone(), points);
@@ -101,6 +114,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let mut clients = disturbed.clients();
     clients.send_all(&server.client(LIMIT))?;
     disturbed.acknowledged = clients.into_acknowledged();
+    if let Some(partners) = &mut disturbed.partners {
+        let may_be_erased = disturbed.erasures.images();
+        partners.send_all(&server.client(LIMIT), &disturbed.workload, may_be_erased)?;
+    }
     disturbed.corrections.send_all(&server.client(LIMIT))?;
     disturbed.erasures.send_all(&server.client(LIMIT))?;
     let corrected = disturbed
@@ -111,12 +128,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         .check(&server.client(LIMIT), &corrected, &mut checks)?;
     let num_left = disturbed.acknowledged.len() - erased.len();
     let decisions = stream::read_all(&server, num_left)?;
+    let dropped = match &disturbed.partners {
+        Some(partners) => {
+            let erased = erased.keys().cloned().collect();
+            partners.check(&server.client(LIMIT), &erased, &mut checks)?
+        }
+        None => BTreeSet::new(),
+    };
     check::history(&disturbed.read, &decisions, &erased, &mut checks);
     check::decisions(
         &disturbed.workload,
         &disturbed.acknowledged,
         &decisions,
-        &erased,
+        &check::Expected {
+            erased: &erased,
+            dropped: &dropped,
+        },
         &mut checks,
     );
     let clusters = check::store(&server, &disturbed.workload, &decisions, &mut checks)?;
@@ -178,6 +205,8 @@ struct Disturbed {
     acknowledged: Vec<bool>,
     corrections: Corrections,
     erasures: Erasures,
+    /// Set if images wait for embeddings.
+    partners: Option<Partners>,
     /// What was read from the stream so far, by offset.
     read: Vec<Decided>,
     kills_by_point: BTreeMap<String, usize>,
@@ -197,6 +226,7 @@ impl Disturbed {
             acknowledged: Vec::new(),
             corrections: Corrections::default(),
             erasures: Erasures::default(),
+            partners: arguments.join.then(Partners::default),
             read: Vec::new(),
             kills_by_point: points.iter().map(|name| (name.clone(), 0)).collect(),
             points,
@@ -264,6 +294,11 @@ impl Disturbed {
         let mut erasures = std::mem::take(&mut self.erasures);
         erasures.plan(&self.read, &mut self.rng);
         let erased = erasures.images();
+        let num_sent = self.acknowledged.len();
+        let partner = self.partners.take().map(|mut partners| {
+            partners.plan(num_sent, &self.workload, erased.clone(), &mut self.rng);
+            partners.start(&server.client(LIMIT), &mut self.rng)
+        });
         let mut round = Round::new(&self.workload, &self.acknowledged, erased);
         round.also_resend(&mut self.rng);
         let delay = Duration::from_millis(self.rng.below(400) as u64);
@@ -289,8 +324,10 @@ impl Disturbed {
             let is_over = match target {
                 None => started.elapsed() >= delay,
                 Some(_) => {
-                    let is_sent =
-                        handle.is_finished() && corrector.is_finished() && eraser.is_finished();
+                    let is_sent = handle.is_finished()
+                        && corrector.is_finished()
+                        && eraser.is_finished()
+                        && partner.as_ref().is_none_or(Working::is_finished);
                     started.elapsed() >= ROUND_LIMIT || is_sent && is_idle(&server)
                 }
             };
@@ -308,6 +345,7 @@ impl Disturbed {
         let round = handle.join()?;
         self.corrections = corrector.join()?;
         self.erasures = eraser.join()?;
+        self.partners = partner.map(Working::join).transpose()?;
         for breach in round.breaches() {
             checks.fail(format!("kill {kill}: {breach}"));
         }
@@ -338,7 +376,8 @@ impl Disturbed {
     fn count(&mut self, name: &str) -> usize {
         let missed = self.not_reached.get(name).copied().unwrap_or(0);
         let kills = self.kills_by_point.get(name).copied().unwrap_or(0);
-        if missed > kills {
+        // One image is erased in a round.
+        if missed > kills || name.starts_with("erase.") {
             1
         } else {
             self.rng.below(3) + 1
@@ -382,6 +421,10 @@ impl Disturbed {
             .iter()
             .map(|decided| &decided.canonical_id)
             .collect();
+        let num_dropped = decisions
+            .iter()
+            .filter(|decided| decided.body["rejection"]["code"] == "orphan_dropped")
+            .count();
         let is_applied = |one: &&Corrected| one.outcome["kind"] == "applied";
         let num_applied = corrected.iter().filter(is_applied).count();
         checks.verdict(&format!("crash, seed {}", arguments.seed))?;
@@ -394,6 +437,7 @@ impl Disturbed {
             "corrections": corrected.len() - erased.len(),
             "corrections_applied": num_applied - erased.len(),
             "erasures": erased.len(),
+            "given_up": num_dropped,
             "recovery_ms": {"median": at(50), "p99": at(99), "max": at(100)},
             "checks_passed": checks.passed(),
             "checks_failed": checks.failed(),

@@ -119,7 +119,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         &run.workload,
         &vec![true; run.workload.len()],
         &decisions,
-        &erased,
+        &check::Expected {
+            erased: &erased,
+            dropped: &BTreeSet::new(),
+        },
         &mut checks,
     );
     let clusters = check::store(&server, &run.workload, &decisions, &mut checks)?;

@@ -20,11 +20,12 @@ use async_trait::async_trait;
 use likeness_core::log::{EventLog, Offset, Record, Redaction, Topic};
 use likeness_core::state::{StateStore, Write};
 use likeness_core::step::{Consumer, Durability, Position, StepOutcome, StepStore};
-use likeness_core::{Generation, ImageId, StoreError, fault};
+use likeness_core::{Generation, ImageId, StoreError, StoreResult, fault};
 
 use super::backlog::Backlog;
 use super::banks::{BankLimits, BankMatch, Banks};
 use super::candidates_stage::subject;
+use super::corrections::erase::of_key;
 use super::erasure::replay::Recorded;
 use super::erasure::{Finisher, Places, Tombstone, erased_key, places_key};
 use super::flood::FloodConfig;
@@ -226,7 +227,8 @@ impl AssignStage {
         for (item, rows) in items.into_iter().zip(rows.chunks(2)) {
             let (is_decided, is_erased) = (rows[0].is_some(), rows[1].is_some());
             if is_erased {
-                fresh.redactions.extend(redact_again(&item.event));
+                let again = redact_again(self.log.as_ref(), &item.event).await?;
+                fresh.redactions.extend(again);
             } else if is_decided {
                 let key = places_key(&id(&item));
                 let row = self.state.get(&key).await?;
@@ -257,30 +259,32 @@ struct Fresh {
     redactions: Vec<Redaction>,
 }
 
-/// Redacts an event of an image that was erased before the event came, being a repetition.
-fn redact_again(event: &ScoreEvent) -> Vec<Redaction> {
-    let tombstone = Tombstone {
-        id: event.upload.id.clone(),
-        decided: None,
-        is_head: false,
-    };
+/// Redacts an event of an image that was erased before the event came, being a repetition. What led to it may be
+/// what led to the first one: that is redacted already, and says more.
+async fn redact_again(log: &dyn EventLog, event: &ScoreEvent) -> StoreResult<Vec<Redaction>> {
+    let id = &event.upload.id;
     let places = [
         (UPLOADS, event.places.uploads),
         (SIGNATURES, event.places.signatures),
         (CANDIDATES, event.places.candidates),
         (SCORES, event.places.scores),
     ];
-    let known = places
-        .into_iter()
-        .filter_map(|(topic, place)| Some((topic, place?)));
-    known
-        .map(|(topic, offset)| Redaction {
-            topic,
-            partition: PARTITION,
-            offset,
-            replacement: tombstone.record(),
-        })
-        .collect()
+    let mut redactions = Vec::new();
+    for (topic, place) in places {
+        let Some(offset) = place else { continue };
+        if of_key(log, topic, offset, 1, id.as_bytes())
+            .await?
+            .is_some()
+        {
+            redactions.push(Redaction {
+                topic,
+                partition: PARTITION,
+                offset,
+                replacement: Tombstone::silent(id).record(),
+            });
+        }
+    }
+    Ok(redactions)
 }
 
 /// Takes images off the front until the last number of a block is given out, or all of them.

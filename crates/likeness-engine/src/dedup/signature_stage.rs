@@ -15,7 +15,7 @@ use tracing::error;
 use super::backlog::Backlog;
 use super::banks::sign_references;
 use super::corrections::{self, CorrectionEvent};
-use super::erasure::{self, Places};
+use super::erasure::{Places, Tombstone};
 use super::join::apply::Joining;
 use super::join::{
     EmbeddingEvent, EmbeddingRecord, JoinEvent, OrphanCommand, OrphanEvent, Sweeper, join_event,
@@ -58,6 +58,8 @@ pub(super) struct Item {
 pub(super) enum Work {
     /// Passed on as it is, with the signatures of the references that it brings.
     Correction(NewRecord, Vec<Write>),
+    /// What stood here was of an image that is erased, and led to nothing by itself.
+    Nothing,
     /// Joined, if there is anything to join, and passed on.
     Upload(Signed),
     /// Joined.
@@ -88,8 +90,11 @@ impl Stage for SignatureStage {
             let objects = self.objects.as_ref();
             let signatures = sign_references(&event, &self.signer, objects).await?;
             Work::Correction(correction, signatures)
-        } else if let Some(tombstone) = erasure::passed_on(&record) {
-            Work::Correction(tombstone, Vec::new())
+        } else if let Some(tombstone) = Tombstone::of(&record.key, &record.payload)? {
+            match tombstone.is_silent {
+                true => Work::Nothing,
+                false => Work::Correction(tombstone.record(), Vec::new()),
+            }
         } else {
             match join_event(&record)? {
                 Some(JoinEvent::Embedding(embedding)) => Work::Embedding(embedding),
@@ -147,7 +152,7 @@ impl SignatureStage {
                     };
                     event(&id, &event_of)
                 }
-                Work::Embedding(_) | Work::Orphan(..) => {
+                Work::Embedding(_) | Work::Orphan(..) | Work::Nothing => {
                     unreachable!("the caller joins a batch with these")
                 }
             });
@@ -178,8 +183,12 @@ impl SignatureStage {
             match work {
                 Work::Correction(correction, signatures) => {
                     references.extend(signatures);
+                    if let Some(image) = corrections::erased_by(&correction)? {
+                        joining.erasure(&image).await?;
+                    }
                     joining.pass_on(correction);
                 }
+                Work::Nothing => {}
                 Work::Upload(Signed { upload, outcome }) => {
                     self.joins.note(upload.uploaded);
                     joining.upload(offset, upload, outcome).await?;
@@ -209,7 +218,7 @@ impl SignatureStage {
         fault::point("signature.before_commit");
         let step = Step {
             claim: None,
-            redactions: Vec::new(),
+            redactions: joined.redactions,
             writes: joined.writes,
             emits,
             positions: vec![position],

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use likeness_core::ImageId;
+use likeness_core::log::{NewRecord, Partition, Topic};
+use likeness_core::state::{Key, Table, Write};
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{
     BankChange, Command, CorrectionOutcome, Dedup, DedupConfig, EmbeddingKind, FloodAct,
@@ -10,7 +12,7 @@ use likeness_engine::dedup::{
     OrphanCommand, Ports, ReviewConfig, ReviewVerdict,
 };
 
-use crate::support::{DEADLINE, embedder, id, jpeg, memory_ports, upload};
+use crate::support::{DEADLINE, embedder, id, jpeg, memory_ports, partition, upload};
 
 const DIM: usize = 48;
 
@@ -200,5 +202,102 @@ async fn what_is_reviewed_labelled_banked_held_alarmed_and_joined_is_erased() {
     check_proved(&dedup, &rest).await;
     let overview = dedup.overview().await.expect("reads");
     assert_eq!((overview.images, overview.clusters), (0, 0));
+    dedup.shutdown().await;
+}
+
+/// Stores that hold what clients have sent, and what was decided: the log, uploads and their bytes.
+async fn replayed(ports: &Ports) -> Ports {
+    let fresh = Ports {
+        objects: ports.objects.clone(),
+        ..memory_ports()
+    };
+    let mut after = None;
+    loop {
+        let page = ports.log.sweep(after, 100).await.expect("reads");
+        for event in page.records {
+            if matches!(event.topic.as_str(), "uploads" | "decisions") {
+                let topic = match event.topic.as_str() {
+                    "uploads" => Topic("uploads"),
+                    _ => Topic("decisions"),
+                };
+                let new = NewRecord {
+                    key: event.record.key,
+                    payload: event.record.payload,
+                };
+                let appended = fresh.log.append(topic, Partition(0), vec![new]).await;
+                assert_eq!(appended.expect("appends"), event.record.offset);
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let rows = ports
+        .state
+        .sweep(None, usize::MAX)
+        .await
+        .expect("reads")
+        .rows;
+    for row in rows {
+        let table = match row.table.as_str() {
+            "upload" => Table("upload"),
+            "claims" => Table("claims"),
+            _ => continue,
+        };
+        let key = Key::new(table, row.partition, row.sort);
+        let written = fresh.state.write(vec![Write::Put(key, row.value)]).await;
+        written.expect("writes");
+    }
+    fresh
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_knows_where_an_erased_image_was_joined_with_its_embeddings() {
+    let ports = memory_ports();
+    let dedup = open(&ports).await;
+    let near = |aside: usize| {
+        let mut vector = vec![0.1; DIM];
+        (vector[0], vector[1 + aside]) = (9.0, 2.0);
+        vector
+    };
+    // The first that comes is the second that is decided; the third has its embedding first.
+    upload(&dedup, "late", jpeg(1, 90)).await.expect("stored");
+    dedup
+        .push_embeddings(vec![embedding("early", "copy", near(2))])
+        .await
+        .expect("taken");
+    decide(&dedup, "plain", 2, 1).await;
+    dedup
+        .push_embeddings(vec![embedding("late", "copy", near(0))])
+        .await
+        .expect("taken");
+    let decided = dedup.wait_for_decision(&id("late"), DEADLINE).await;
+    assert!(decided.expect("the pipeline runs").is_some());
+    decide(&dedup, "early", 3, 2).await;
+    decide(&dedup, "last", 4, 3).await;
+    for name in ["late", "early"] {
+        erase(&dedup, name).await;
+        check_proved(&dedup, &[name]).await;
+    }
+    dedup.drain().await.expect("the pipeline runs");
+    let before = partition(&dedup).await;
+    let overview = dedup.overview().await.expect("reads");
+    dedup.shutdown().await;
+
+    let fresh = replayed(&ports).await;
+    let dedup = open(&fresh).await;
+    let decided = dedup.wait_for_decision(&id("last"), DEADLINE).await;
+    assert!(decided.expect("the pipeline runs").is_some());
+    dedup.drain().await.expect("the pipeline runs");
+    assert_eq!(partition(&dedup).await, before);
+    let then = dedup.overview().await.expect("reads");
+    assert_eq!(
+        (then.images, then.clusters),
+        (overview.images, overview.clusters)
+    );
+    for name in ["late", "early"] {
+        assert!(dedup.image(&id(name)).await.is_err(), "{name} came back");
+    }
     dedup.shutdown().await;
 }

@@ -56,6 +56,8 @@ pub(super) struct Changes {
     pub(super) guards: Guards,
     pub(super) marks: Marks,
     decisions: Vec<Decision>,
+    /// Decisions that stand in the log already.
+    repeated: Vec<Decision>,
     reviews: Vec<ReviewRecord>,
 }
 
@@ -85,6 +87,7 @@ impl Changes {
             totals,
             writes: Vec::new(),
             decisions: Vec::new(),
+            repeated: Vec::new(),
             reviews: Vec::new(),
         })
     }
@@ -142,7 +145,7 @@ impl Changes {
     ) {
         self.totals.rejected += 1;
         if let Some(recorded) = recorded {
-            return self.repeat(&event.upload.id, &recorded);
+            return self.repeat(&event.upload.id, recorded);
         }
         let decision = Decision {
             id: event.upload.id.to_string(),
@@ -276,7 +279,7 @@ impl Changes {
             rejection: None,
         };
         match recorded {
-            Some(recorded) => self.repeat(&upload.id, &recorded),
+            Some(recorded) => self.repeat(&upload.id, recorded),
             None => self.record(&upload.id, decision),
         }
         Ok(())
@@ -404,9 +407,10 @@ impl Changes {
     }
 
     /// Writes a decision that stands in the log already.
-    fn repeat(&mut self, id: &ImageId, decision: &Decision) {
+    fn repeat(&mut self, id: &ImageId, decision: Decision) {
         self.writes
-            .push(Write::Put(canonical_key(id), encode_decision(decision)));
+            .push(Write::Put(canonical_key(id), encode_decision(&decision)));
+        self.repeated.push(decision);
     }
 
     fn record(&mut self, id: &ImageId, decision: Decision) {
@@ -450,6 +454,8 @@ impl Changes {
             emits,
             positions,
         };
-        (self.decisions, self.marks, decided, step)
+        let mut all = self.decisions;
+        all.extend(self.repeated);
+        (all, self.marks, decided, step)
     }
 }

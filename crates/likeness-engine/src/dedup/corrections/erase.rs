@@ -254,6 +254,7 @@ impl Applying<'_> {
             id: image.clone(),
             decided: first.number.map(ImageNumber).zip(cluster),
             is_head: first.is_head,
+            is_silent: false,
         };
         let mut places: Vec<_> = found.into_iter().collect();
         places.sort_unstable();
@@ -302,7 +303,7 @@ impl Applying<'_> {
 const LOOKED_AT: usize = 4_096;
 
 /// Returns the first record with a key among `count` from `from` on.
-pub(super) async fn of_key(
+pub(in crate::dedup) async fn of_key(
     log: &dyn EventLog,
     topic: Topic,
     from: Offset,

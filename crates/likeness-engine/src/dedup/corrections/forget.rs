@@ -203,6 +203,14 @@ impl Applying<'_> {
                 }
             }
         }
+        // In a replay its number is taken where it was passed on, not where its first part came.
+        if let Some(passed_on) = traces.passed_on {
+            let silent = Tombstone::silent(image);
+            let others = self.redactions.iter_mut();
+            for other in others.filter(|it| it.topic == UPLOADS && it.offset != passed_on) {
+                other.replacement = silent.record();
+            }
+        }
         if traces.has_acts {
             for (offset, _) in all_of_key(self.log, join::ORPHAN_JOURNAL, image.as_bytes()).await? {
                 self.redact_one(join::ORPHAN_JOURNAL, offset, tombstone.record());

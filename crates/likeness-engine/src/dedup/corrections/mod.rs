@@ -31,7 +31,7 @@ mod undo;
 use bytes::Bytes;
 use likeness_core::log::{NewRecord, Record, Topic};
 use likeness_core::state::{Key, Table};
-use likeness_core::{ImageId, ImageNumber, Timestamp};
+use likeness_core::{ImageId, ImageNumber, StoreResult, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -39,7 +39,7 @@ use super::banks::BankChange;
 use super::flood::FloodAct;
 use super::records::MemberRecord;
 use super::reviews::{LabelRecord, ReviewRecord, ReviewVerdict};
-use super::tables::{SHARD, encode};
+use super::tables::{SHARD, decode, encode};
 use super::view::Decision;
 
 /// What became of corrections, as JSON, for everyone.
@@ -351,6 +351,21 @@ pub(super) fn passed_on(record: &Record) -> Option<NewRecord> {
     (record.key.first() == Some(&MARK)).then(|| NewRecord {
         key: record.key.clone(),
         payload: record.payload.clone(),
+    })
+}
+
+/// Returns the image that a record of the log erases, if it is an erasure.
+///
+/// # Errors
+/// [`StoreError::Corrupt`](likeness_core::StoreError::Corrupt) if it is a broken correction.
+pub(super) fn erased_by(record: &NewRecord) -> StoreResult<Option<ImageId>> {
+    if record.key.first() != Some(&MARK) {
+        return Ok(None);
+    }
+    let event: CorrectionEvent = decode("uploads", &record.payload)?;
+    Ok(match event.command {
+        Command::Erase { image } => Some(image),
+        _ => None,
     })
 }
 

@@ -97,6 +97,10 @@ pub(super) struct Tombstone {
     /// Whether the keeper rule made it the head of that cluster when it joined.
     #[serde(default)]
     pub is_head: bool,
+    /// Whether it stands for an event that is not the one by which the image was passed on: then nothing takes its
+    /// place in a replay. So it is with embeddings, and with an upload that waited for them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_silent: bool,
 }
 
 /// First byte of the key of a tombstone in the log. No image id begins with it, nor does the key of a
@@ -104,6 +108,16 @@ pub(super) struct Tombstone {
 const MARK: u8 = 1;
 
 impl Tombstone {
+    /// Stands for an event that led to nothing by itself.
+    pub(super) fn silent(id: &ImageId) -> Self {
+        Self {
+            id: id.clone(),
+            decided: None,
+            is_head: false,
+            is_silent: true,
+        }
+    }
+
     /// Returns it as a record of the log.
     pub(super) fn record(&self) -> NewRecord {
         let mut key = vec![MARK];

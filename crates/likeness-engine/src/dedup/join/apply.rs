@@ -9,7 +9,7 @@ mod wish;
 
 use std::collections::{BTreeMap, HashMap};
 
-use likeness_core::log::{NewRecord, Offset};
+use likeness_core::log::{NewRecord, Offset, Redaction};
 use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageId, StoreError, StoreResult, Timestamp};
 
@@ -18,9 +18,11 @@ use super::{
     OrphanRecord, Place, claim_key, day, day_key, deadline_key, embedding_key, join_key,
     orphan_key, totals_key,
 };
-use crate::dedup::erasure::{Places, erased};
+use crate::dedup::erasure::{Places, Tombstone, erased};
 use crate::dedup::records::{Signature, SignatureEvent, UploadEvent};
-use crate::dedup::tables::{canonical_key, decode, encode, event, signature_key, upload_key};
+use crate::dedup::tables::{
+    PARTITION, UPLOADS, canonical_key, decode, encode, event, signature_key, upload_key,
+};
 use crate::dedup::view::Rejection;
 
 /// A batch of the log while it is joined.
@@ -37,6 +39,7 @@ pub(in crate::dedup) struct Joining<'a> {
     writes: Vec<Write>,
     records: Vec<NewRecord>,
     journal: Vec<NewRecord>,
+    redactions: Vec<Redaction>,
 }
 
 /// What the commit of a batch holds.
@@ -47,6 +50,8 @@ pub(in crate::dedup) struct Joined {
     pub(in crate::dedup) records: Vec<NewRecord>,
     /// For the journal of orphans.
     pub(in crate::dedup) journal: Vec<NewRecord>,
+    /// Events that came after the erasure of their image.
+    pub(in crate::dedup) redactions: Vec<Redaction>,
     pub(in crate::dedup) totals: JoinTotals,
 }
 
@@ -71,6 +76,7 @@ impl<'a> Joining<'a> {
             writes: Vec::new(),
             records: Vec::new(),
             journal: Vec::new(),
+            redactions: Vec::new(),
         })
     }
 
@@ -111,6 +117,39 @@ impl<'a> Joining<'a> {
         }
     }
 
+    /// Takes note of an erasure that is on its way to the writer of clusters.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(in crate::dedup) async fn erasure(&mut self, image: &ImageId) -> StoreResult<()> {
+        let before = self.row(image).await?;
+        // Of one that was not passed on the erasure is refused.
+        if matches!(before.place, Place::Joined(_)) && !before.is_going {
+            let row = JoinRow {
+                is_going: true,
+                ..before.clone()
+            };
+            self.put(image, &before, row).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether what comes of an image comes after its erasure. `row` was read before this is asked: the erasure
+    /// deletes that row and leaves its own in one commit.
+    async fn is_of_nothing(&self, image: &ImageId, row: &JoinRow) -> StoreResult<bool> {
+        Ok(row.is_going || erased(self.state, image).await?.is_some())
+    }
+
+    /// Takes an event out of the log.
+    fn redact(&mut self, image: &ImageId, offset: Offset) {
+        self.redactions.push(Redaction {
+            topic: UPLOADS,
+            partition: PARTITION,
+            offset,
+            replacement: Tombstone::silent(image).record(),
+        });
+    }
+
     /// Takes an embedding. One that came before, of the same image and kind, stays.
     ///
     /// # Errors
@@ -134,11 +173,12 @@ impl<'a> Joining<'a> {
             time,
             signed_here: false,
         };
-        // What comes after the erasure of its image is of nothing.
-        if erased(self.state, &image).await?.is_some() {
+        let before = self.row(&image).await?;
+        if self.is_of_nothing(&image, &before).await? {
+            self.writes.push(Write::Delete(claim_key(&image, &kind)));
+            self.redact(&image, offset);
             return Ok(());
         }
-        let before = self.row(&image).await?;
         if before.kinds.contains_key(&kind)
             && let Some(there) = self.stored(&image, &kind).await?
             && there != record
@@ -200,6 +240,7 @@ impl<'a> Joining<'a> {
             writes,
             records: self.records,
             journal: self.journal,
+            redactions: self.redactions,
             totals: self.totals,
         }
     }

@@ -170,6 +170,9 @@ pub(super) struct JoinRow {
     /// Whether people wanted anything.
     #[serde(default)]
     pub(super) has_acts: bool,
+    /// Whether its erasure has come: what comes of it later is of nothing. The row itself goes with the erasure.
+    #[serde(default)]
+    pub(super) is_going: bool,
 }
 
 /// Where an image stands.
@@ -306,6 +309,8 @@ pub(super) struct Traces {
     pub(super) writes: Vec<Write>,
     /// Places of its events in `uploads`, its upload apart.
     pub(super) events: Vec<Offset>,
+    /// Place of the one by which it was passed on, unless that was before there was a join.
+    pub(super) passed_on: Option<Offset>,
     /// Whether the journal of orphans has entries about it.
     pub(super) has_acts: bool,
 }
@@ -330,6 +335,10 @@ pub(super) async fn traces(state: &dyn StateStore, image: &ImageId) -> StoreResu
     Ok(Some(Traces {
         writes,
         events: row.events,
+        passed_on: match row.place {
+            Place::Joined(at) => at.map(Offset),
+            Place::Nowhere | Place::Waiting(_) | Place::Orphan(_) => None,
+        },
         has_acts: row.has_acts,
     }))
 }

@@ -39,7 +39,7 @@ impl Changes {
         };
         let Some((number, head)) = &tombstone.decided else {
             self.totals.rejected += 1;
-            self.repeat(id, &decision);
+            self.repeat(id, decision);
             return Ok(None);
         };
         check_number(id, Some(number.0), self.totals.next_number())?;
@@ -84,7 +84,7 @@ impl Changes {
             Write::Put(erased_number_key(*number), bytes::Bytes::new()),
             Write::Put(member_key(head, *number), encode(&member)),
         ]);
-        self.repeat(id, &decision);
+        self.repeat(id, decision);
         Ok(Some(*number))
     }
 }

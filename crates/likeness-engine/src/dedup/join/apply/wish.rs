@@ -25,6 +25,10 @@ impl Joining<'_> {
     ) -> StoreResult<()> {
         let image = wish.image.clone();
         let mut before = self.row(&image).await?;
+        if self.is_of_nothing(&image, &before).await? {
+            self.redact(&image, offset);
+            return Ok(());
+        }
         if before.place != Place::Nowhere {
             let mut row = before.clone();
             note(&mut row, offset);
