@@ -16,6 +16,7 @@ mod http;
 mod kernels;
 mod pictures;
 mod process;
+mod remote_scorer;
 mod report;
 mod rest;
 mod rng;
@@ -71,6 +72,8 @@ enum Command {
     Kernels(kernels::Arguments),
     /// Fit the built-in scorer again, from the sample sets
     Scorer(scorer::Arguments),
+    /// Score by a real model server, compare, and kill it in the middle
+    RemoteScorer,
     /// Check licences and duplicate dependencies against `deny.toml`
     Deny,
 }
@@ -105,6 +108,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Kernels(arguments) => report::figures(&kernels::run(&arguments)?),
         Command::Scorer(arguments) => report::figures(&scorer::run(&arguments)?),
         Command::Browser => report::figures(&browser::run()?),
+        Command::RemoteScorer => report::figures(&remote_scorer::run()?),
         Command::Deny => report::figures(&deny::run()?),
     }
     Ok(ExitCode::SUCCESS)

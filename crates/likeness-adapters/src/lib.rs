@@ -5,6 +5,7 @@
 //! | log, state, steps | [`MemoryStore`] | [`EmbeddedStore`]: one RocksDB database for all three |
 //! | objects | [`MemoryObjectStore`] | [`FolderObjectStore`] |
 //! | catalog | [`MemoryCatalog`] | [`SqliteCatalog`] |
+//! | row scorer | | [`OpenInferenceScorer`], elsewhere (feature `open-inference`) |
 //! | exact vectors of the index | `MemoryVectors` of `likeness-index` | [`open_vector_file`]: a mapped file |
 //!
 //! Every implementation runs the suite of its port in `likeness_core::testsuite`. Nothing here
@@ -18,6 +19,8 @@ mod memory;
 mod folder;
 #[cfg(feature = "embedded")]
 pub mod metrics;
+#[cfg(feature = "open-inference")]
+mod open_inference;
 #[cfg(feature = "embedded")]
 mod rocksdb;
 #[cfg(feature = "embedded")]
@@ -26,6 +29,9 @@ mod sql;
 mod sqlite;
 #[cfg(feature = "embedded")]
 mod vector_file;
+
+#[cfg(feature = "open-inference")]
+pub use open_inference::{OpenInferenceConfig, OpenInferenceScorer, open_inference};
 
 pub use memory::{MemoryCatalog, MemoryObjectStore, MemoryStore};
 

@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod fault;
 pub mod log;
 pub mod objects;
+pub mod scoring;
 pub mod state;
 pub mod step;
 pub mod testsuite;

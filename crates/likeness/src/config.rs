@@ -21,6 +21,7 @@ use likeness_vision::DecodeLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Refusal;
+use crate::remote_scorer::RemoteScorerSection;
 use crate::units::{ByteSize, Period};
 
 /// The built-in configuration, as text with comments.
@@ -87,7 +88,8 @@ pub(crate) struct StoresConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DedupSection {
     pub(crate) threshold: f32,
-    pub(crate) scorer: PathBuf,
+    pub(crate) scorer: String,
+    pub(crate) remote_scorer: RemoteScorerSection,
     pub(crate) cpu_threads: usize,
     pub(crate) stage_concurrency: usize,
     pub(crate) max_commit: usize,
@@ -300,6 +302,8 @@ impl Config {
                 "`banks.max_banks` must be at most {MAX_BANKS} and `banks.max_references` at most {MAX_REFERENCES}"
             ));
         }
+        let remote = &self.dedup.remote_scorer;
+        remote.check(&self.dedup.scorer, threshold)?;
         self.dedup
             .join
             .config()
@@ -472,6 +476,7 @@ mod tests {
         check_refused("[limits]\nmax_bytes = \"64 MeB\"", "is not a size");
         check_refused("[limits]\nmax_time = \"soon\"", "is not a duration");
         check_refused("[limits]\nmax_bytes = \"1 GiB\"", "max_bytes_in_flight");
+        check_refused("[dedup]\nscorer = \"oip:http://h/m\"", "dedup.threshold");
         check_refused("[dedup.join]\nprimary = \"copy\"", "names `copy`");
         check_refused("[dedup.join]\nkinds = [{name = \"a\"}]", "model");
     }

@@ -13,6 +13,7 @@ mod logging;
 mod output;
 mod progress;
 mod random;
+mod remote_scorer;
 mod samples;
 mod session;
 mod shutdown;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use likeness_adapters::{
     EmbeddedConfig, EmbeddedStore, FolderConfig, MemoryCatalog, MemoryObjectStore, MemoryStore,
-    SqliteConfig, VectorFileConfig, open_embedded, open_folder, open_sqlite, open_vector_file,
+    OpenInferenceConfig, SqliteConfig, VectorFileConfig, open_embedded, open_folder,
+    open_inference, open_sqlite, open_vector_file,
 };
 use likeness_core::StoreResult;
 use likeness_core::objects::ObjectStore;
+use likeness_engine::dedup::remote_scorer::{PairModel, RemoteModel};
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{Dedup, DedupConfig, JoinConfig, Ports};
 use likeness_index::OpenedVectors;
@@ -20,8 +22,9 @@ use likeness_vision::runtime::onnx::{OnnxEmbedder, OnnxRuntime};
 use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
 
 use crate::cli::Context;
-use crate::config::{StoresConfig, or_default};
+use crate::config::{DedupSection, StoresConfig, or_default};
 use crate::error::Refusal;
+use crate::remote_scorer::{Address, address, is_remote};
 
 /// Opens the data directory, making it if need be.
 ///
@@ -95,7 +98,7 @@ async fn start(
     models: Arc<ModelPool>,
     config: DedupConfig,
 ) -> anyhow::Result<Arc<Dedup>> {
-    let scorer = load_scorer(&context.config.dedup.scorer)?;
+    let scorer = open_scorer(&context.config.dedup).await?;
     Dedup::start(ports, vectors, models, scorer, config)
         .await
         .context("cannot start near-duplicate detection")
@@ -221,6 +224,43 @@ fn missing(what: &str, store: &ModelStore) -> anyhow::Error {
         "{what} is not in `{}`; `likeness models pull` obtains it",
         store.root().display()
     ))
+}
+
+/// Opens what scores pairs: a scorer in this process, or a model on a server.
+///
+/// # Errors
+/// As [`load_scorer`]; if the server does not answer, or its model is of another form.
+async fn open_scorer(config: &DedupSection) -> anyhow::Result<PairModel> {
+    let refuse = |reason| Refusal::Input.because(reason);
+    let Some(Address { url, model }) = address(&config.scorer).map_err(refuse)? else {
+        return Ok(load_scorer(Path::new(&config.scorer))?.into());
+    };
+    let section = &config.remote_scorer;
+    let remote = OpenInferenceConfig {
+        url: url.to_owned(),
+        model: model.to_owned(),
+        n_features: section.features.len(),
+        timeout: section.timeout.0,
+        max_rows: section.max_pairs,
+    };
+    let opened = tokio::task::spawn_blocking(move || open_inference(remote)).await?;
+    let model = opened.with_context(|| format!("cannot use the scorer `{}`", config.scorer))?;
+    let (threshold, floor) = (config.threshold, section.cosine_floor);
+    let model = RemoteModel::new(Arc::new(model), &section.features, threshold, floor);
+    Ok(PairModel::Remote(model.map_err(refuse)?))
+}
+
+/// Reads the scorer that the configuration names, for what scores pairs in this process only.
+///
+/// # Errors
+/// As [`load_scorer`]; if it is served elsewhere.
+pub(crate) fn scorer_file(scorer: &str) -> anyhow::Result<Scorer> {
+    if is_remote(scorer) {
+        return Err(Refusal::Input.because(format!(
+            "`dedup.scorer` is `{scorer}`; this command needs a file, or none"
+        )));
+    }
+    load_scorer(Path::new(scorer))
 }
 
 /// Reads the scorer in `file`, or returns the built-in one for an empty path.

@@ -10,7 +10,7 @@ mod machine;
 mod near_duplicates;
 mod page;
 mod plot;
-mod python;
+pub(crate) mod python;
 mod results;
 mod sets;
 

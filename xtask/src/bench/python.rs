@@ -42,6 +42,17 @@ pub(crate) fn script(environment: &str, script: &str) -> anyhow::Result<Command>
     Ok(command)
 }
 
+/// Returns a command that runs a program which an environment has installed.
+///
+/// # Errors
+/// If the environment cannot be made.
+pub(crate) fn tool(environment: &str, program: &str) -> anyhow::Result<Command> {
+    let python = provide(environment)?;
+    let mut command = Command::new(python.with_file_name(program));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
 /// Returns the Python of an environment that holds exactly what its requirements say.
 fn provide(environment: &str) -> anyhow::Result<PathBuf> {
     let requirements = drivers()

@@ -2,6 +2,7 @@
 
 mod damage;
 mod embedded;
+mod open_inference;
 mod processes;
 mod sequenced;
 mod sqlite;

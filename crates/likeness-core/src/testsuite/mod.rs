@@ -14,6 +14,7 @@ mod audit;
 mod catalog;
 mod log;
 mod objects;
+mod scoring;
 mod state;
 mod step;
 
@@ -27,6 +28,7 @@ use crate::{StoreError, StoreResult};
 pub use catalog::{check_catalog, check_catalog_reopen};
 pub use log::{check_log, check_log_reopen};
 pub use objects::{check_objects, check_objects_reopen};
+pub use scoring::check_row_scorer;
 pub use state::{check_state, check_state_reopen};
 pub use step::{Repeats, StepParts, check_step, check_step_reopen};
 

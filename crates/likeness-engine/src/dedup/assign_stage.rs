@@ -23,7 +23,7 @@ use likeness_core::step::{Consumer, Durability, Position, StepOutcome, StepStore
 use likeness_core::{Generation, ImageId, StoreError, StoreResult, fault};
 
 use super::backlog::Backlog;
-use super::banks::{BankLimits, BankMatch, Banks};
+use super::banks::{BankLimits, BankMatch, Banks, matched};
 use super::candidates_stage::subject;
 use super::corrections::erase::of_key;
 use super::erasure::replay::Recorded;
@@ -364,12 +364,9 @@ impl AssignStage {
                 let (banks, scorer) = (Arc::clone(&changes.banks), Arc::clone(&self.scorer));
                 self.cpu.run(move || {
                     part.iter()
-                        .map(|(number, id, digest, image)| {
+                        .map(|(number, id, _, image)| {
                             let before = index.search_views_before(image, *number, limit, floor)?;
-                            Ok::<_, StoreError>((
-                                before,
-                                banks.matches(&scorer, id, digest, image)?,
-                            ))
+                            Ok::<_, StoreError>((before, banks.near(&scorer, id, image)?))
                         })
                         .collect::<Result<Vec<_>, _>>()
                 })
@@ -380,7 +377,12 @@ impl AssignStage {
                 part.map_err(|panic| StoreError::corrupt("index", "search", panic.to_string()))??;
             found.extend(part);
         }
-        Ok(found)
+        let mut searched = Vec::with_capacity(found.len());
+        for ((_, id, digest, image), (before, near)) in queries.iter().zip(found) {
+            let matches = matched(&near, &self.scorer, id, digest, image).await?;
+            searched.push((before, matches));
+        }
+        Ok(searched)
     }
 
     /// Decides an image, or repeats what the log says was decided. Either way it is searched for and weighed:

@@ -150,20 +150,40 @@ pub struct Comparison {
 /// Compares two pictures in every way, and returns the best. A function of the two alone: the score does not
 /// depend on which comes first. The wholes are preferred, then the first picture's views, in their order.
 pub fn compare(scorer: &Scorer, image: &Descriptors, other: &Descriptors) -> Comparison {
+    let mut best: Option<Comparison> = None;
+    let background = |vector: &[f32]| scorer.background(vector);
+    each_comparison(image, other, &background, &mut |comparison| {
+        let score = scorer.score(&comparison.features);
+        if best.as_ref().is_none_or(|best| score > best.score) {
+            best = Some(Comparison {
+                score,
+                ..comparison
+            });
+        }
+    });
+    best.expect("the wholes are compared in any case")
+}
+
+/// Compares two pictures in every way, in the order of preference; scores are to come. `background` gives the
+/// similarity of an embedding to the background set, see [`Scorer::background`].
+pub(super) fn each_comparison(
+    image: &Descriptors,
+    other: &Descriptors,
+    background: &dyn Fn(&[f32]) -> f32,
+    take: &mut dyn FnMut(Comparison),
+) {
+    let mean_background =
+        |first: &[f32], second: &[f32]| f32::midpoint(background(first), background(second));
     let wholes = cosine(&image.vector, &other.vector);
-    let background = |first: &[f32], second: &[f32]| {
-        f32::midpoint(scorer.background(first), scorer.background(second))
-    };
-    let features = PairFeatures {
-        background: background(&image.vector, &other.vector),
-        ..PairFeatures::of(wholes, &image.marks, &other.marks)
-    };
-    let mut best = Comparison {
+    take(Comparison {
         cosine: wholes,
-        score: scorer.score(&features),
-        features,
+        score: 0.0,
+        features: PairFeatures {
+            background: mean_background(&image.vector, &other.vector),
+            ..PairFeatures::of(wholes, &image.marks, &other.marks)
+        },
         view: None,
-    };
+    });
     for (of, viewed, whole) in [
         (MatchedPicture::Image, image, other),
         (MatchedPicture::Candidate, other, image),
@@ -171,23 +191,18 @@ pub fn compare(scorer: &Scorer, image: &Descriptors, other: &Descriptors) -> Com
         for view in &viewed.views {
             let cosine = cosine(&view.vector, &whole.vector);
             let counted = cosine - margin(view.kind);
-            let features = PairFeatures {
-                background: background(&view.vector, &whole.vector),
-                is_view: true,
-                ..PairFeatures::of(counted, &view.marks, &whole.marks)
-            };
-            let score = scorer.score(&features);
-            if score > best.score {
-                best = Comparison {
-                    cosine,
-                    features,
-                    score,
-                    view: Some(matched(of, view)),
-                };
-            }
+            take(Comparison {
+                cosine,
+                score: 0.0,
+                features: PairFeatures {
+                    background: mean_background(&view.vector, &whole.vector),
+                    is_view: true,
+                    ..PairFeatures::of(counted, &view.marks, &whole.marks)
+                },
+                view: Some(matched(of, view)),
+            });
         }
     }
-    best
 }
 
 fn margin(kind: ViewKind) -> f32 {

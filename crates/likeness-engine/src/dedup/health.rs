@@ -1,7 +1,9 @@
 //! Whether the pipeline does its work.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::EngineError;
 
@@ -9,6 +11,8 @@ use crate::EngineError;
 #[derive(Debug, Default)]
 pub(super) struct Health {
     failure: Mutex<Option<String>>,
+    /// By stage: what it waits for.
+    stalled: Mutex<BTreeMap<&'static str, String>>,
     stopping: AtomicBool,
 }
 
@@ -19,6 +23,34 @@ impl Health {
             .lock()
             .expect("no code that holds this lock can panic")
             .get_or_insert_with(|| format!("stage `{stage}` has failed: {error}"));
+    }
+
+    /// Records that a stage waits for what is away.
+    pub(super) fn stall(&self, stage: &'static str, error: &EngineError) {
+        let mut reason = format!("stage `{stage}` waits: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            reason += &format!(": {cause}");
+            source = cause.source();
+        }
+        self.stalls().insert(stage, reason);
+    }
+
+    /// Records that a stage goes on.
+    pub(super) fn go_on(&self, stage: &'static str) {
+        self.stalls().remove(stage);
+    }
+
+    fn stalls(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.stalled
+            .lock()
+            .expect("no code that holds this lock can panic")
+    }
+
+    /// Returns what a stage waits for, if one does.
+    pub(super) fn check_stalled(&self) -> Result<(), String> {
+        let stalled = self.stalls().values().next().cloned();
+        stalled.map_or(Ok(()), Err)
     }
 
     /// Records that the service is being shut down.

@@ -68,39 +68,51 @@ impl Keeper {
     }
 }
 
-/// Returns which of `count` members, the preferred one first, becomes the head: the first that all others score
-/// enough with, or else the first of those that the most do. Nothing if there are none.
-pub(super) fn choose<E>(
+/// Which of some members, offered in the order of preference, becomes the head: the first that all others score
+/// enough with, or else the first of those that the most do.
+#[derive(Debug)]
+pub(super) struct Choice {
     count: usize,
-    mut is_near: impl FnMut(usize, usize) -> Result<bool, E>,
-) -> Result<Option<usize>, E> {
-    let mut best = None;
-    for head in 0..count {
-        let mut num_near = 0;
-        for other in (0..count).filter(|&other| other != head) {
-            num_near += usize::from(is_near(head, other)?);
-        }
-        if num_near + 1 == count {
-            return Ok(Some(head));
-        }
-        if best.is_none_or(|(most, _)| num_near > most) {
-            best = Some((num_near, head));
-        }
+    /// How many are near the best so far, and which that is.
+    best: Option<(usize, usize)>,
+}
+
+impl Choice {
+    /// Returns a choice among `count` members.
+    pub(super) fn of(count: usize) -> Self {
+        Self { count, best: None }
     }
-    Ok(best.map(|(_, head)| head))
+
+    /// Takes how many others score enough with a member. True once nobody can be better: the others need not be
+    /// looked at.
+    pub(super) fn offer(&mut self, member: usize, num_near: usize) -> bool {
+        if self.best.is_none_or(|(most, _)| num_near > most) {
+            self.best = Some((num_near, member));
+        }
+        num_near + 1 == self.count
+    }
+
+    /// Returns the head; nothing if there are no members.
+    pub(super) fn chosen(&self) -> Option<usize> {
+        self.best.map(|(_, member)| member)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     #[track_caller]
     fn check(count: usize, near: &[(usize, usize)], expected: Option<usize>) {
-        let is_near =
-            |a: usize, b: usize| Ok::<_, Infallible>(near.contains(&(a.min(b), a.max(b))));
-        assert_eq!(choose(count, is_near), Ok(expected));
+        let is_near = |a: usize, b: usize| near.contains(&(a.min(b), a.max(b)));
+        let mut choice = Choice::of(count);
+        for head in 0..count {
+            let num_near = (0..count).filter(|&other| other != head && is_near(head, other));
+            if choice.offer(head, num_near.count()) {
+                break;
+            }
+        }
+        assert_eq!(choice.chosen(), expected);
     }
 
     #[test]

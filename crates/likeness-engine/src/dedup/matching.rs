@@ -76,7 +76,9 @@ impl Dedup {
             .await?;
         // Of a picture that has no id the digest is drawn, so that an answer can be had again.
         let place = ImageId::new(sha256.to_string())?;
-        let matches = banks.matches(&self.scorer, &place, &sha256, &subject.descriptors)?;
+        let matches = banks
+            .matches(&self.scorer, &place, &sha256, &subject.descriptors)
+            .await?;
         let weighing = Weighing {
             scorer: &self.scorer,
             subject: &subject,

@@ -58,6 +58,7 @@ pub mod flatness;
 pub mod opening;
 pub mod partition;
 pub mod recluster;
+pub mod remote_scorer;
 pub mod scorer;
 pub mod scorer_view;
 pub mod view;

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use likeness_core::state::StateStore;
 use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult};
 
-use super::compare::{Descriptors, ViewsMode, compare};
+use super::compare::{Comparison, Descriptors, ViewsMode, compare};
 use super::live_index::{Recent, RecentViews};
 use super::looks::Looker;
 use super::records::{
     ClusterRecord, Head, NumberRecord, ScoredCandidate, Signature, decode_number,
 };
+use super::remote_scorer::PairModel;
 use super::scorer::{PairFeatures, Scorer};
 use super::tables::{cluster_key, decode, number_key};
 use super::view::CandidateSource;
@@ -52,7 +53,7 @@ impl Subject {
 /// The scorer with the bounds that follow from it.
 #[derive(Debug, Clone)]
 pub(super) struct PairScorer {
-    scorer: Scorer,
+    model: PairModel,
     threshold: f32,
     floor: f32,
     views: ViewsMode,
@@ -61,14 +62,18 @@ pub(super) struct PairScorer {
 }
 
 impl PairScorer {
-    /// Returns a pair scorer with the scorer's threshold, or another one.
-    pub(super) fn new(scorer: Scorer, threshold: Option<f32>, views: ViewsMode) -> Self {
-        let threshold = threshold.unwrap_or_else(|| scorer.threshold());
-        let floor = scorer.cosine_floor(threshold);
+    /// Returns a pair scorer with the model's threshold, or another one.
+    pub(super) fn new(
+        model: impl Into<PairModel>,
+        threshold: Option<f32>,
+        views: ViewsMode,
+    ) -> Self {
+        let model = model.into();
+        let threshold = threshold.unwrap_or_else(|| model.threshold());
         Self {
-            scorer,
+            floor: model.cosine_floor(threshold),
+            model,
             threshold,
-            floor,
             views,
             looker: None,
         }
@@ -100,25 +105,48 @@ impl PairScorer {
         self.views
     }
 
-    /// The scorer.
-    pub(super) fn scorer(&self) -> &Scorer {
-        &self.scorer
+    /// Cosine under which no pair can reach another threshold than this one's.
+    pub(super) fn floor_of(&self, threshold: f32) -> f32 {
+        self.model.cosine_floor(threshold)
     }
 
-    /// Scores a pair: a function of the two images, so it does not matter when or where it is computed.
-    fn score(
+    /// Name and version of what scores.
+    pub(super) fn id(&self) -> String {
+        self.model.id()
+    }
+
+    /// What scores.
+    pub(super) fn model(&self) -> &PairModel {
+        &self.model
+    }
+
+    /// The scorer, if it is in this process.
+    pub(super) fn scorer(&self) -> Option<&Scorer> {
+        self.model.scorer()
+    }
+
+    async fn compare_records(
         &self,
+        subject: &Subject,
+        others: &[&NumberRecord],
+    ) -> StoreResult<Vec<Comparison>> {
+        let model = &self.model;
+        model
+            .compare_records(&subject.descriptors, others, self.views)
+            .await
+    }
+
+    fn scored(
         subject: &Subject,
         number: ImageNumber,
         source: CandidateSource,
         record: &NumberRecord,
-    ) -> StoreResult<ScoredCandidate> {
-        let other = record.descriptors(self.views)?;
-        let compared = compare(&self.scorer, &subject.descriptors, &other);
+        compared: Comparison,
+    ) -> ScoredCandidate {
         let features = &compared.features;
         let exact_copy = subject.sha256 == record.sha256;
         let score = if exact_copy { 1.0 } else { compared.score };
-        Ok(ScoredCandidate {
+        ScoredCandidate {
             number,
             id: record.id.clone(),
             head: record.head.clone(),
@@ -135,7 +163,7 @@ impl PairScorer {
             view: compared.view,
             first_score: None,
             look: None,
-        })
+        }
     }
 
     /// Scores `candidates` and the heads of their clusters, and returns them best first, see
@@ -194,21 +222,22 @@ impl PairScorer {
         if !taken.is_empty() {
             sort_best_first(scored);
         }
-        let Some(looker) = &self.looker else {
+        // A model that is served elsewhere takes no looks.
+        let (Some(looker), PairModel::Local(scorer)) = (&self.looker, &self.model) else {
             return Ok(());
         };
         if scored.iter().any(|candidate| candidate.exact_copy) {
             return Ok(());
         }
         let is_settled = |candidate: &ScoredCandidate| {
-            candidate.score >= self.threshold && !self.scorer.is_grey(candidate.score)
+            candidate.score >= self.threshold && !scorer.is_grey(candidate.score)
         };
         let doubtful: Vec<usize> = scored
             .iter()
             .enumerate()
             .filter(|(_, candidate)| candidate.id == candidate.head)
             .take_while(|(_, head)| !is_settled(head))
-            .filter(|(_, head)| self.scorer.is_grey(head.score))
+            .filter(|(_, head)| scorer.is_grey(head.score))
             .map(|(place, _)| place)
             .take(looker.max_looks())
             .collect();
@@ -231,13 +260,13 @@ impl PairScorer {
                 continue;
             }
             let other = record.descriptors(self.views)?;
-            let compared = compare(&self.scorer, &subject.descriptors, &other);
+            let compared = compare(scorer, &subject.descriptors, &other);
             let features = PairFeatures {
                 look,
                 ..compared.features
             };
             head.first_score = Some(head.score);
-            head.score = self.scorer.score(&features);
+            head.score = scorer.score(&features);
             head.look = look;
         }
         sort_best_first(scored);
@@ -255,20 +284,26 @@ impl PairScorer {
         let numbers: Vec<_> = candidates.iter().map(|(number, _)| *number).collect();
         let records = known.records(&numbers).await?;
         let first = scored.len();
+        let mut left = Vec::new();
         for (&(number, source), record) in candidates.iter().zip(&records) {
             // Erased since it was found.
             let Some(record) = record else { continue };
-            scored.push(match done.0.remove(&number) {
-                Some(candidate) => ScoredCandidate {
+            match done.0.remove(&number) {
+                Some(candidate) => scored.push(ScoredCandidate {
                     source,
                     id: record.id.clone(),
                     head: record.head.clone(),
                     head_number: Some(record.head_number),
                     uploaded: record.uploaded,
                     ..candidate
-                },
-                None => self.score(subject, number, source, record)?,
-            });
+                }),
+                None => left.push((number, source, record)),
+            }
+        }
+        let others: Vec<_> = left.iter().map(|(_, _, record)| *record).collect();
+        let compared = self.compare_records(subject, &others).await?;
+        for ((number, source, record), compared) in left.into_iter().zip(compared) {
+            scored.push(Self::scored(subject, number, source, record, compared));
         }
         known.resolve(&mut scored[first..]).await
     }
@@ -276,14 +311,35 @@ impl PairScorer {
     /// Returns the score of an image with another one, and whether their bytes are the same.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the other one's embedding is none.
-    pub(super) fn score_pair(
+    /// As [`score_pairs`](Self::score_pairs).
+    pub(super) async fn score_pair(
         &self,
         subject: &Subject,
         other: &NumberRecord,
     ) -> StoreResult<(f32, bool)> {
-        let scored = self.score(subject, other.head_number, CandidateSource::Head, other)?;
-        Ok((scored.score, scored.exact_copy))
+        let scores = self.score_pairs(subject, &[other]).await?;
+        Ok(scores[0])
+    }
+
+    /// Returns the scores of an image with others, in order, and whether their bytes are the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if an embedding is none, [`StoreError::Unavailable`] if a model that is served
+    /// elsewhere does not answer.
+    pub(super) async fn score_pairs(
+        &self,
+        subject: &Subject,
+        others: &[&NumberRecord],
+    ) -> StoreResult<Vec<(f32, bool)>> {
+        let compared = self.compare_records(subject, others).await?;
+        let scores = others.iter().zip(compared).map(|(other, compared)| {
+            if subject.sha256 == other.sha256 {
+                (1.0, true)
+            } else {
+                (compared.score, false)
+            }
+        });
+        Ok(scores.collect())
     }
 }
 

@@ -199,7 +199,7 @@ impl Dedup {
         let mut record = record.unwrap_or_else(|| ExplainRecord {
             rule: "the image could not be decoded, so nothing was compared".to_owned(),
             threshold: self.scorer.threshold(),
-            scorer: self.scorer.scorer().id(),
+            scorer: self.scorer.id(),
             model: self.model.clone(),
             is_exact: true,
             num_indexed: 0,
@@ -262,7 +262,7 @@ impl Dedup {
             per_second: stages.last().map_or(0.0, |assign| assign.per_second),
             generation: self.generation.0,
             model: self.model.clone(),
-            scorer: self.scorer.scorer().id(),
+            scorer: self.scorer.id(),
             threshold: self.scorer.threshold(),
             started_ms: self.started.0,
             stages,

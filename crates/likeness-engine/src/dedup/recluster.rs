@@ -96,7 +96,9 @@ impl Dedup {
             now.push(self.home(&record.head, &mut homes).await?);
             if !banks.is_empty() {
                 let image = record.descriptors(self.scorer.views())?;
-                let found = banks.matches(&self.scorer, &record.id, &record.sha256, &image)?;
+                let found = banks
+                    .matches(&self.scorer, &record.id, &record.sha256, &image)
+                    .await?;
                 if found.iter().any(|found| found.view.negative) {
                     pairs.alone.insert(number);
                 }
@@ -245,9 +247,14 @@ impl Dedup {
             batch: None,
         };
         let others = known.records(&new).await?;
-        for (other, record) in new.iter().zip(&others) {
-            let Some(record) = record else { continue };
-            let (score, _) = self.scorer.score_pair(&subject, record)?;
+        // What was erased is nothing's copy.
+        let (new, others): (Vec<ImageNumber>, Vec<&NumberRecord>) = new
+            .into_iter()
+            .zip(&others)
+            .filter_map(|(number, record)| Some((number, record.as_ref()?)))
+            .unzip();
+        let scores = self.scorer.score_pairs(&subject, &others).await?;
+        for (other, (score, _)) in new.into_iter().zip(scores) {
             if score >= self.scorer.threshold() {
                 pairs.edges.push((number, other.0, score));
             }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::Dedup;
 use super::features::{FEATURES, Tier};
-use super::scorer::{Grey, Manifest};
+use super::scorer::{Grey, Manifest, Scorer};
 
 /// The scorer that decides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -44,16 +44,17 @@ pub struct FeatureView {
 impl Dedup {
     /// Returns the scorer that decides, for people.
     pub fn scorer_view(&self) -> ScorerView {
-        let scorer = self.scorer.scorer();
+        let model = self.scorer.model();
+        let cascade = self.scorer.scorer().and_then(Scorer::cascade);
         let max_looks = self.scorer.max_looks();
-        let reads = scorer.reads();
+        let reads = model.reads();
         let of_registry = FEATURES
             .iter()
             .filter(|feature| reads.contains(&feature.name));
         ScorerView {
-            id: scorer.id(),
+            id: model.id(),
             threshold: self.scorer.threshold(),
-            own_threshold: scorer.threshold(),
+            own_threshold: model.threshold(),
             cosine_floor: self.scorer.floor(),
             reads: of_registry
                 .map(|feature| FeatureView {
@@ -62,12 +63,9 @@ impl Dedup {
                     tier: feature.tier,
                 })
                 .collect(),
-            grey: scorer
-                .cascade()
-                .filter(|_| max_looks > 0)
-                .map(|spec| spec.grey),
+            grey: cascade.filter(|_| max_looks > 0).map(|spec| spec.grey),
             max_looks,
-            manifest: scorer.cascade().map(|spec| spec.manifest.clone()),
+            manifest: cascade.map(|spec| spec.manifest.clone()),
         }
     }
 }

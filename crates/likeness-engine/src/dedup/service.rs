@@ -30,6 +30,7 @@ use super::keeper::Keeper;
 use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::looks::Looker;
 use super::pairs::PairScorer;
+use super::remote_scorer::PairModel;
 use super::reviews::GreyZone;
 use super::score_stage::ScoreStage;
 use super::scorer::Scorer;
@@ -111,7 +112,7 @@ impl Dedup {
         ports: Ports,
         vectors: OpenedVectors,
         embedder: Arc<ModelPool>,
-        scorer: Scorer,
+        scorer: impl Into<PairModel>,
         config: DedupConfig,
     ) -> Result<Arc<Self>, EngineError> {
         let started_loading = Instant::now();
@@ -135,7 +136,7 @@ impl Dedup {
         check_model(ports.catalog.as_ref(), &digest).await?;
         let cpu = CpuPool::new(config.cpu_threads);
         let mut scorer = PairScorer::new(scorer, config.threshold, config.views);
-        if config.max_looks > 0 && scorer.scorer().can_look() {
+        if config.max_looks > 0 && scorer.scorer().is_some_and(Scorer::can_look) {
             let objects = Arc::clone(&ports.objects);
             // Threads of their own: a decision does not wait for the decoding of later images.
             let threads = CpuPool::new(config.cpu_threads);
@@ -323,7 +324,8 @@ impl Dedup {
     /// # Errors
     /// Why it is not.
     pub fn ready(&self) -> Result<(), String> {
-        self.health.check()
+        self.health.check()?;
+        self.health.check_stalled()
     }
 
     /// Waits until everything accepted so far is decided.
@@ -335,7 +337,7 @@ impl Dedup {
             if self.health.is_stopping() {
                 return Err(EngineError::ShuttingDown);
             }
-            self.ready().map_err(EngineError::Stopped)?;
+            self.health.check().map_err(EngineError::Stopped)?;
             self.backlog.progress().await;
         }
         Ok(())
@@ -391,7 +393,7 @@ async fn ensure_generation(
             "block": BLOCK,
         },
         "max_candidates": config.max_candidates,
-        "scorer": scorer.scorer().id(),
+        "scorer": scorer.id(),
         "threshold": scorer.threshold(),
         "flood": {
             "window_ms": u64::try_from(config.flood.window.as_millis()).unwrap_or(u64::MAX),
@@ -416,6 +418,10 @@ async fn ensure_generation(
                 "crop": CROP_MARGIN,
             },
         });
+    }
+    // Likewise without a model that is served elsewhere.
+    if scorer.scorer().is_none() {
+        parameters["features"] = serde_json::json!(scorer.model().reads());
     }
     // Likewise without looks.
     if scorer.max_looks() > 0 {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use likeness_core::log::{EventLog, NewRecord, Offset, ReadLimits, Record, Topic};
+use likeness_core::scoring::ROLE;
 use likeness_core::step::{Consumer, Position, StepStore};
 use likeness_core::{StoreError, StoreResult};
 use tokio_util::sync::CancellationToken;
@@ -125,6 +126,9 @@ impl StageRunner {
             if meter.rate.total() > before {
                 pause = BACKOFF.0;
             }
+            if is_of_the_scorer(&error) {
+                self.health.stall(S::NAME, &error);
+            }
             metrics::counter!(STAGE_RETRIES_TOTAL, "stage" => S::NAME).increment(1);
             warn!(stage = S::NAME, %error, ?pause, "stage failed, will retry");
             tokio::select! {
@@ -194,6 +198,7 @@ impl StageRunner {
                     )
                     .await?;
                 meter.add_busy(S::NAME, started);
+                self.health.go_on(S::NAME);
                 meter.rate.add(count);
                 metrics::counter!(STAGE_IMAGES_TOTAL, "stage" => S::NAME).increment(count);
                 metrics::histogram!(STAGE_COMMIT_IMAGES, "stage" => S::NAME).record(count as f64);
@@ -212,6 +217,14 @@ fn may_pass(error: &EngineError) -> bool {
         EngineError::Model(_) | EngineError::Overloaded { .. } => true,
         _ => false,
     }
+}
+
+/// Returns whether a model that is served elsewhere is away: readers of `/readyz` are told.
+fn is_of_the_scorer(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Store(StoreError::Unavailable { store, .. }) if store.starts_with(ROLE)
+    )
 }
 
 /// Returns the records of a topic from `start` on, without end: past the last one it waits.

@@ -8,6 +8,7 @@ mod erasure_of_all;
 mod join;
 mod pipeline;
 mod recluster;
+mod remote_scorer;
 mod reviews;
 mod support;
 mod views;

@@ -1,6 +1,6 @@
 //! `likeness features`: the registry of pair features, and which scorers read which.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use likeness_engine::dedup::features::{FEATURES, Feature, Tier, index_of, readers};
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::error::Refusal;
 use crate::output::Table;
+use crate::remote_scorer::is_remote;
 use crate::wire;
 
 /// Subcommands of `likeness features`.
@@ -62,7 +63,7 @@ pub(crate) fn run(command: FeaturesCommand, context: &Context) -> anyhow::Result
             let scorers = scorers(&args.scorer, context)?;
             let listed: Vec<Listed> = FEATURES
                 .iter()
-                .map(|feature| listed(*feature, &scorers))
+                .map(|feature| listed(*feature, &scorers, context))
                 .collect();
             context.output.show(&listed, |listed| table(listed))
         }
@@ -96,14 +97,19 @@ fn find(args: &ShowArgs, context: &Context) -> anyhow::Result<Listed> {
             args.feature
         ))
     })?;
-    Ok(listed(FEATURES[number], &scorers(&args.scorer, context)?))
+    let scorers = scorers(&args.scorer, context)?;
+    Ok(listed(FEATURES[number], &scorers, context))
 }
 
-/// Returns the built-in scorer, the configured one, and those of `files`; each once.
+/// Returns the built-in scorer, the configured one unless it is served elsewhere, and those of `files`; each once.
 fn scorers(files: &[PathBuf], context: &Context) -> anyhow::Result<Vec<Scorer>> {
     let mut scorers = vec![Scorer::builtin()];
-    let configured = std::iter::once(&context.config.dedup.scorer);
-    for file in configured.chain(files) {
+    let configured = &context.config.dedup.scorer;
+    let configured = (!is_remote(configured)).then(|| Path::new(configured));
+    for file in configured
+        .into_iter()
+        .chain(files.iter().map(PathBuf::as_path))
+    {
         let scorer = wire::load_scorer(file)?;
         if !scorers.contains(&scorer) {
             scorers.push(scorer);
@@ -112,11 +118,18 @@ fn scorers(files: &[PathBuf], context: &Context) -> anyhow::Result<Vec<Scorer>> 
     Ok(scorers)
 }
 
-fn listed(feature: Feature, scorers: &[Scorer]) -> Listed {
-    Listed {
-        feature,
-        readers: readers(feature.name, scorers),
+fn listed(feature: Feature, scorers: &[Scorer], context: &Context) -> Listed {
+    let mut readers = readers(feature.name, scorers);
+    let config = &context.config.dedup;
+    let is_sent = config
+        .remote_scorer
+        .features
+        .iter()
+        .any(|it| it == feature.name);
+    if is_remote(&config.scorer) && is_sent {
+        readers.push(config.scorer.clone());
     }
+    Listed { feature, readers }
 }
 
 fn cost(tier: Tier) -> &'static str {

@@ -169,3 +169,32 @@ fn a_feature_that_a_scorer_reads_is_not_retired() {
         @"error: there is no feature `colour`; `likeness features list` names them"
     );
 }
+
+#[test]
+fn what_a_scorer_elsewhere_needs_is_said_before_anything_is_opened() {
+    let sandbox = Sandbox::new();
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = sandbox.command(arguments);
+        for (name, value) in variables {
+            command.env(format!("LIKENESS__DEDUP__{name}"), value);
+        }
+        let run = sandbox.finish(command);
+        assert_eq!(run.code, 4, "{}", run.stderr);
+        run.stderr
+    };
+    let scorer = ("SCORER", "oip:http://127.0.0.1:9/pairs");
+    let error = run(&[scorer], &["status"]);
+    assert!(error.contains("set `dedup.threshold`"), "{error}");
+    let error = run(&[("SCORER", "oip:https://there/pairs")], &["status"]);
+    assert!(
+        error.contains("not as `oip:http://host:port/model`"),
+        "{error}"
+    );
+
+    let threshold = ("THRESHOLD", "0.5");
+    let error = run(&[scorer, threshold], &["features", "retire", "view"]);
+    assert!(
+        error.contains("feature_in_use: `view` is read by oip:http://127.0.0.1:9/pairs"),
+        "{error}"
+    );
+}

@@ -117,7 +117,7 @@ impl Changes {
             candidate: head.clone(),
             joined: matches!(verdict, Verdict::Join { .. }),
             threshold: stage.scorer.threshold(),
-            scorer: stage.scorer.scorer().id(),
+            scorer: stage.scorer.id(),
             uncertainty,
             uploaded: upload.uploaded,
         });
@@ -229,7 +229,7 @@ impl Changes {
         let explain = ExplainRecord {
             rule,
             threshold: stage.scorer.threshold(),
-            scorer: stage.scorer.scorer().id(),
+            scorer: stage.scorer.id(),
             model: stage.model.clone(),
             num_indexed: explained.num_indexed,
             is_exact: explained.is_exact,
@@ -398,7 +398,7 @@ impl Changes {
             if is_head && rank(&Merits::of(*other, member, record)) < own {
                 return Ok(false);
             }
-            let (score, _) = stage.scorer.score_pair(subject, record)?;
+            let (score, _) = stage.scorer.score_pair(subject, record).await?;
             if score < stage.scorer.threshold() {
                 return Ok(false);
             }

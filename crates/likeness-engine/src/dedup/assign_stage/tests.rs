@@ -266,7 +266,8 @@ impl Fixture {
         let scored = self
             .stage
             .scorer
-            .score_pair(&subject.expect("an embedding"), &records[1]);
+            .score_pair(&subject.expect("an embedding"), &records[1])
+            .await;
         scored.expect("scores").0
     }
 

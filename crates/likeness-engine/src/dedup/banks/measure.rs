@@ -35,7 +35,7 @@ pub struct BankCost {
 ///
 /// # Errors
 /// If a vector that was drawn has no direction.
-pub fn bank_cost(
+pub async fn bank_cost(
     references: usize,
     dim: usize,
     images: usize,
@@ -91,7 +91,9 @@ pub fn bank_cost(
     let mut matches = 0;
     let started = Instant::now();
     for (id, image) in &queries {
-        matches += usize::from(bank.find(&scorer, id, &digest, image)?.is_some());
+        let near = bank.near(&scorer, id, image)?;
+        let matched = bank.matched(&near, &scorer, id, &digest, image).await?;
+        matches += usize::from(matched.is_some());
     }
     let elapsed = started.elapsed();
     Ok(BankCost {

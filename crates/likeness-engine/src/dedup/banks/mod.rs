@@ -46,7 +46,7 @@ pub use door::NewFile;
 pub(super) use door::{read_u64, sign_references};
 pub use measure::{BankCost, bank_cost};
 pub use scan::SCANNED_AT_ONCE;
-pub(super) use set::{BankMatch, BankSet, Banks, banks_with_file};
+pub(super) use set::{BankMatch, BankSet, Banks, banks_with_file, matched};
 
 /// Matches, for everyone.
 pub(super) const BANK_MATCHES: Topic = Topic("bank_matches");

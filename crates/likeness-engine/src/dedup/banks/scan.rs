@@ -83,22 +83,37 @@ impl Dedup {
                 is_corrected: false,
             };
             let records = known.records(&numbers).await?;
-            let (bank, scorer) = (Arc::clone(bank), Arc::clone(&self.scorer));
-            let found = self
+            let (searched, scorer) = (Arc::clone(bank), Arc::clone(&self.scorer));
+            let near = self
                 .cpu
-                .run(move || -> StoreResult<Vec<(ImageNumber, BankMatch)>> {
-                    let mut found = Vec::new();
-                    for (number, record) in numbers.into_iter().zip(&records) {
+                .run(move || -> StoreResult<Vec<_>> {
+                    let mut near = Vec::new();
+                    for (number, record) in numbers.into_iter().zip(records) {
                         // Erased.
                         let Some(record) = record else { continue };
                         let image = record.descriptors(scorer.views())?;
-                        let matched = bank.find(&scorer, &record.id, &record.sha256, &image)?;
-                        found.extend(matched.map(|matched| (number, matched)));
+                        let references = searched.near(&scorer, &record.id, &image)?;
+                        if !references.is_empty() {
+                            near.push((number, record, image, references));
+                        }
                     }
-                    Ok(found)
+                    Ok(near)
                 })
                 .await
                 .map_err(|panic| StoreError::corrupt("index", "scan", panic.to_string()))??;
+            let mut found = Vec::new();
+            for (number, record, image, references) in near {
+                let matched = bank
+                    .matched(
+                        &references,
+                        &self.scorer,
+                        &record.id,
+                        &record.sha256,
+                        &image,
+                    )
+                    .await?;
+                found.extend(matched.map(|matched| (number, matched)));
+            }
             scan.next = end;
             self.keep(&mut scan, record.serial, found).await?;
         }

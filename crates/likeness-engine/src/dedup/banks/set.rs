@@ -18,7 +18,7 @@ use super::{
     BANKS, BankMatchView, BankRecord, MAX_COMPARED, REFERENCES, ReferenceRecord, digest_key, draw,
     read_u64, reference_key, serial_partition,
 };
-use crate::dedup::compare::{Comparison, Descriptors, ViewsMode, compare};
+use crate::dedup::compare::{Comparison, Descriptors, ViewsMode};
 use crate::dedup::live_index::{ROTATION_SEED, corrupt};
 use crate::dedup::pairs::PairScorer;
 use crate::dedup::tables::{SHARD, decode};
@@ -59,6 +59,14 @@ struct Reference {
     digest: Sha256,
     image: Option<ImageId>,
     descriptors: Descriptors,
+}
+
+/// What an image is near to in a bank, before it is compared in full.
+#[derive(Debug, Clone)]
+pub(in crate::dedup) struct Near {
+    bank: Arc<Bank>,
+    /// In ascending order.
+    references: Vec<u64>,
 }
 
 /// A bank that an image matches.
@@ -167,17 +175,36 @@ impl BankSet {
     /// Returns the matches of an image with every bank in force, by the banks' names.
     ///
     /// # Errors
-    /// If the image's embedding is not one of this model.
-    pub(in crate::dedup) fn matches(
+    /// If the image's embedding is not one of this model, or the scorer is out of reach.
+    pub(in crate::dedup) async fn matches(
         &self,
         scorer: &PairScorer,
         id: &ImageId,
         digest: &Sha256,
         image: &Descriptors,
     ) -> StoreResult<Vec<BankMatch>> {
+        let near = self.near(scorer, id, image)?;
+        matched(&near, scorer, id, digest, image).await
+    }
+
+    /// Returns what an image is near to in every bank in force, by the banks' names: the costly part, without the
+    /// scorer's.
+    ///
+    /// # Errors
+    /// If the image's embedding is not one of this model.
+    pub(in crate::dedup) fn near(
+        &self,
+        scorer: &PairScorer,
+        id: &ImageId,
+        image: &Descriptors,
+    ) -> StoreResult<Vec<Near>> {
         let mut found = Vec::new();
         for bank in self.banks.iter().filter(|bank| bank.record.enabled) {
-            found.extend(bank.find(scorer, id, digest, image)?);
+            let references = bank.near(scorer, id, image)?;
+            if !references.is_empty() {
+                let bank = Arc::clone(bank);
+                found.push(Near { bank, references });
+            }
         }
         Ok(found)
     }
@@ -191,6 +218,25 @@ impl BankSet {
     pub(super) fn bank(&self, name: &str) -> Option<&Arc<Bank>> {
         self.banks.iter().find(|bank| bank.record.name == name)
     }
+}
+
+/// Returns the matches among what an image is near to.
+///
+/// # Errors
+/// If the scorer is out of reach.
+pub(in crate::dedup) async fn matched(
+    near: &[Near],
+    scorer: &PairScorer,
+    id: &ImageId,
+    digest: &Sha256,
+    image: &Descriptors,
+) -> StoreResult<Vec<BankMatch>> {
+    let mut found = Vec::new();
+    for Near { bank, references } in near {
+        let matched = bank.matched(references, scorer, id, digest, image);
+        found.extend(matched.await?);
+    }
+    Ok(found)
 }
 
 impl Bank {
@@ -250,23 +296,21 @@ impl Bank {
         Ok(())
     }
 
-    /// Returns the match of an image with this bank, in force or not.
+    /// Returns the match of an image with this bank, in force or not, among the references that
+    /// [`near`](Self::near) has found.
     ///
     /// # Errors
-    /// If the image's embedding is not one of this model.
-    pub(super) fn find(
+    /// If the scorer is out of reach.
+    pub(super) async fn matched(
         &self,
+        references: &[u64],
         scorer: &PairScorer,
         id: &ImageId,
         digest: &Sha256,
         image: &Descriptors,
     ) -> StoreResult<Option<BankMatch>> {
         let record = &self.record;
-        let place = draw(&record.name, id);
-        if place >= record.share || self.references.is_empty() {
-            return Ok(None);
-        }
-        let Some((sequence, best)) = self.best(scorer, digest, image)? else {
+        let Some((sequence, best)) = self.best(references, scorer, digest, image).await? else {
             return Ok(None);
         };
         if best.score < record.threshold {
@@ -289,21 +333,29 @@ impl Bank {
                 flat_percent: best.features.flat_min,
                 view: best.view,
                 share: record.share,
-                draw: place,
+                draw: draw(&record.name, id),
                 retroactive: false,
                 time_ms: Timestamp(0).0,
             },
         }))
     }
 
-    /// Returns the reference with the highest score; the first of equals.
-    fn best(
+    /// Returns the references whose cosine with an image can reach the bank's threshold, at most
+    /// [`MAX_COMPARED`] for the whole and for each view; none if the bank does not take part.
+    ///
+    /// # Errors
+    /// If the image's embedding is not one of this model.
+    pub(super) fn near(
         &self,
         scorer: &PairScorer,
-        digest: &Sha256,
+        id: &ImageId,
         image: &Descriptors,
-    ) -> StoreResult<Option<(u64, Comparison)>> {
-        let floor = scorer.scorer().cosine_floor(self.record.threshold);
+    ) -> StoreResult<Vec<u64>> {
+        let record = &self.record;
+        if draw(&record.name, id) >= record.share || self.references.is_empty() {
+            return Ok(Vec::new());
+        }
+        let floor = scorer.floor_of(record.threshold);
         let wholes = std::iter::once(&image.vector);
         let mut near = Vec::new();
         for vector in wholes.chain(image.views.iter().map(|view| &view.vector)) {
@@ -316,11 +368,25 @@ impl Bank {
         }
         near.sort_unstable();
         near.dedup();
+        Ok(near)
+    }
+
+    /// Returns the reference with the highest score; the first of equals.
+    async fn best(
+        &self,
+        references: &[u64],
+        scorer: &PairScorer,
+        digest: &Sha256,
+        image: &Descriptors,
+    ) -> StoreResult<Option<(u64, Comparison)>> {
+        let others: Vec<_> = references
+            .iter()
+            .map(|sequence| &self.references[sequence].descriptors)
+            .collect();
+        let compared = scorer.model().compare(image, &others).await?;
         let mut best: Option<(u64, Comparison)> = None;
-        for sequence in near {
-            let reference = &self.references[&sequence];
-            let mut compared = compare(scorer.scorer(), image, &reference.descriptors);
-            if reference.digest == *digest {
+        for (&sequence, mut compared) in references.iter().zip(compared) {
+            if self.references[&sequence].digest == *digest {
                 compared.score = 1.0;
             }
             if best

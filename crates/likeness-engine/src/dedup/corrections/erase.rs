@@ -13,7 +13,7 @@ use crate::dedup::erasure::{
     CLAIM_OF_ERASED, ErasedRecord, ErasingRecord, Places, Tombstone, erased, erased_key,
     erased_number_key, erasing_key, places_key, same_bytes_key,
 };
-use crate::dedup::keeper::{MAX_COMPARED, Merits, choose};
+use crate::dedup::keeper::{Choice, MAX_COMPARED, Merits};
 use crate::dedup::records::{Head, MemberRecord, UploadEvent, decode_number};
 use crate::dedup::tables::{
     CANDIDATES, DECISIONS, MEMBERS, PARTITION, SCORES, SIGNATURES, UPLOADS, canonical_key,
@@ -163,11 +163,20 @@ impl Applying<'_> {
             subjects.push(self.subject(record).await?);
         }
         let threshold = self.scorer.threshold();
-        let chosen = choose(members.len(), |head, other| -> StoreResult<bool> {
-            let (score, _) = self.scorer.score_pair(&subjects[other], &members[head].1)?;
-            Ok(score >= threshold)
-        })?;
-        Ok(chosen.map(|idx| Head {
+        let mut choice = Choice::of(members.len());
+        for (head, subject) in subjects.iter().enumerate() {
+            let others = members
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != head);
+            let others: Vec<_> = others.map(|(_, (_, record))| record).collect();
+            let scores = self.scorer.score_pairs(subject, &others).await?;
+            let near = scores.iter().filter(|(score, _)| *score >= threshold);
+            if choice.offer(head, near.count()) {
+                break;
+            }
+        }
+        Ok(choice.chosen().map(|idx| Head {
             id: members[idx].1.id.clone(),
             number: members[idx].0.number,
         }))

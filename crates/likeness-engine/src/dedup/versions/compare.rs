@@ -106,7 +106,7 @@ impl Dedup {
                 retry_after: std::time::Duration::from_secs(5),
             });
         };
-        let live = self.scorer.scorer().id();
+        let live = self.scorer.id();
         let against = options.against.as_ref().unwrap_or(&live);
         let judges = Arc::new([
             self.judge(&options.candidate).await?,

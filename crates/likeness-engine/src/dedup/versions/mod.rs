@@ -78,7 +78,12 @@ impl Dedup {
     /// # Errors
     /// If a store fails.
     pub async fn scorers(&self) -> Result<Vec<ScorerVersion>, EngineError> {
-        let mut found = vec![self.version(self.scorer.scorer(), false)];
+        let mut found = vec![ScorerVersion {
+            id: self.scorer.id(),
+            threshold: self.scorer.threshold(),
+            is_live: true,
+            is_kept: false,
+        }];
         let builtin = self.version(&Scorer::builtin(), false);
         if builtin.id != found[0].id {
             found.push(builtin);
@@ -99,11 +104,17 @@ impl Dedup {
     /// Returns a version by its name.
     ///
     /// # Errors
-    /// [`EngineError::InvalidParameter`] if there is none, or its file is no scorer; if a store fails.
+    /// [`EngineError::InvalidParameter`] if there is none, its file is no scorer, or it is served elsewhere; if a
+    /// store fails.
     pub(super) async fn scorer_version(&self, id: &str) -> Result<Scorer, EngineError> {
-        let live = self.scorer.scorer();
-        if live.id() == id {
-            return Ok(live.clone());
+        if self.scorer.id() == id {
+            let live = self.scorer.scorer().cloned();
+            return live.ok_or_else(|| {
+                invalid(format!(
+                    "`{id}` is served elsewhere, and only scorers in this process are compared; name another \
+                     version to compare with"
+                ))
+            });
         }
         let builtin = Scorer::builtin();
         if builtin.id() == id {
@@ -136,7 +147,7 @@ impl Dedup {
         ScorerVersion {
             id: scorer.id(),
             threshold: self.threshold_of(scorer),
-            is_live: scorer.id() == self.scorer.scorer().id(),
+            is_live: scorer.id() == self.scorer.id(),
             is_kept,
         }
     }

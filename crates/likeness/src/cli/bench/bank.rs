@@ -40,14 +40,15 @@ struct Measured {
     memory_bytes: usize,
 }
 
-pub(super) fn run(args: &BankArgs, context: &Context) -> anyhow::Result<()> {
+pub(super) async fn run(args: &BankArgs, context: &Context) -> anyhow::Result<()> {
     let mut random = Random::new(args.seed, 0);
     let cost = bank_cost(
         args.references as usize,
         usize::from(args.dim),
         args.images as usize,
         || random.unit() - 0.5,
-    )?;
+    )
+    .await?;
     let measured = Measured {
         references: args.references,
         dim: args.dim,

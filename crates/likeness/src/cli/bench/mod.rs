@@ -98,7 +98,7 @@ pub(crate) async fn run(command: BenchCommand, context: Context) -> anyhow::Resu
     match command {
         BenchCommand::Pipeline(args) => run_pipeline(args, context).await,
         BenchCommand::Opening(args) => opening::run(args, context).await,
-        BenchCommand::Bank(args) => bank::run(&args, &context),
+        BenchCommand::Bank(args) => bank::run(&args, &context).await,
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) async fn run(args: CandidatesArgs, context: Context) -> anyhow::Resul
         npy::write(file, &embedded.all())
             .with_context(|| format!("cannot write `{}`", file.display()))?;
     }
-    let scorer = wire::load_scorer(&context.config.dedup.scorer)?;
+    let scorer = wire::scorer_file(&context.config.dedup.scorer)?;
     let config = context.config.dedup_config();
     let threshold = config.threshold.unwrap_or_else(|| scorer.threshold());
     let asked = Asked {

@@ -213,7 +213,7 @@ pub(super) async fn run(args: NearDuplicatesArgs, context: Context) -> anyhow::R
 
     let signed = lab.take_signed(pictures.len())?;
     let gallery = Gallery::new(&lab, &pictures, &signed, &families);
-    let scorer = wire::load_scorer(&context.config.dedup.scorer)?;
+    let scorer = wire::scorer_file(&context.config.dedup.scorer)?;
     let threshold = context.config.dedup_config().threshold;
     let threshold = threshold.unwrap_or_else(|| scorer.threshold());
     let own = Contender::Scorer(&scorer, threshold);
