@@ -203,7 +203,8 @@ impl PairScorer {
     /// Looks closely at heads whose first scores are in doubt, best first, and sorts anew. A function of the image
     /// and of what is in `scored`, not of the looks that were taken before: those are only not taken again.
     ///
-    /// Only heads, since nothing else decides. None if a twin or a head that is beyond doubt decides anyway.
+    /// Only heads, since nothing else decides. None if a twin or a head that is beyond doubt decides anyway. Heads
+    /// in doubt beyond the most looks score at most what the best of those does that were looked at.
     async fn look_closely(
         &self,
         subject: &Subject,
@@ -211,15 +212,18 @@ impl PairScorer {
         known: &Known<'_>,
     ) -> StoreResult<()> {
         let mut taken = HashMap::new();
+        let mut is_sorted = true;
         for candidate in scored.iter_mut() {
-            if let (Some(first_score), Some(look)) =
-                (candidate.first_score.take(), candidate.look.take())
-            {
-                candidate.score = first_score;
+            let Some(first_score) = candidate.first_score.take() else {
+                continue;
+            };
+            candidate.score = first_score;
+            is_sorted = false;
+            if let Some(look) = candidate.look.take() {
                 taken.insert(candidate.number, look);
             }
         }
-        if !taken.is_empty() {
+        if !is_sorted {
             sort_best_first(scored);
         }
         // A model that is served elsewhere takes no looks.
@@ -232,18 +236,19 @@ impl PairScorer {
         let is_settled = |candidate: &ScoredCandidate| {
             candidate.score >= self.threshold && !scorer.is_grey(candidate.score)
         };
-        let doubtful: Vec<usize> = scored
+        let mut doubtful: Vec<usize> = scored
             .iter()
             .enumerate()
             .filter(|(_, candidate)| candidate.id == candidate.head)
             .take_while(|(_, head)| !is_settled(head))
             .filter(|(_, head)| scorer.is_grey(head.score))
             .map(|(place, _)| place)
-            .take(looker.max_looks())
             .collect();
         if doubtful.is_empty() {
             return Ok(());
         }
+        let left = doubtful.split_off(doubtful.len().min(looker.max_looks()));
+        let mut highest: Option<f32> = None;
         let numbers: Vec<_> = doubtful.iter().map(|&place| scored[place].number).collect();
         let records = known.records(&numbers).await?;
         for (place, record) in doubtful.into_iter().zip(&records) {
@@ -268,6 +273,18 @@ impl PairScorer {
             head.first_score = Some(head.score);
             head.score = scorer.score(&features);
             head.look = look;
+            highest = Some(highest.map_or(head.score, |highest| highest.max(head.score)));
+        }
+        // What is in doubt and is not looked at is not better than the best that is: else the next of many
+        // pictures over one template would be joined unseen.
+        for place in left {
+            let head = &mut scored[place];
+            if let Some(highest) = highest
+                && head.score > highest
+            {
+                head.first_score = Some(head.score);
+                head.score = highest;
+            }
         }
         sort_best_first(scored);
         Ok(())

@@ -6,6 +6,7 @@ mod crash;
 mod erasure;
 mod erasure_of_all;
 mod join;
+mod looks;
 mod pipeline;
 mod recluster;
 mod remote_scorer;
