@@ -216,10 +216,14 @@ impl Corpus {
 
     /// Whether a variant shows another photo too.
     pub(crate) fn shows(&self, variant: &Variant, photo: usize) -> bool {
-        variant.edit == Some(Edit::Collage)
-            && self
-                .others_of(variant.photo)
-                .any(|(other, _)| *other == photo)
+        self.shown_by(variant).any(|other| other == photo)
+    }
+
+    /// Returns the numbers of the other photos that a variant shows.
+    pub(crate) fn shown_by(&self, variant: &Variant) -> impl Iterator<Item = usize> {
+        let is_collage = variant.edit == Some(Edit::Collage);
+        let others = self.others_of(variant.photo).filter(move |_| is_collage);
+        others.map(|(other, _)| *other)
     }
 
     fn image(&self, photo: usize) -> anyhow::Result<Arc<RgbImage>> {

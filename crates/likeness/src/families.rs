@@ -46,6 +46,19 @@ impl Families {
             .map_err(|error| Refusal::Input.because(format!("`{}`: {error:#}", path.display())))
     }
 
+    /// Leaves out what these globs match as well.
+    ///
+    /// # Errors
+    /// If one is no glob.
+    pub(crate) fn also_leave_out(&mut self, globs: &[String]) -> anyhow::Result<()> {
+        for glob in globs {
+            let pattern = Pattern::new(glob)
+                .map_err(|error| Refusal::Input.because(format!("`{glob}` is no glob: {error}")))?;
+            self.leave_out.push(pattern);
+        }
+        Ok(())
+    }
+
     fn from_toml(text: &str) -> anyhow::Result<Self> {
         let file: FamiliesFile = toml::from_str(text)?;
         let compile = |globs: &Vec<String>| -> anyhow::Result<Vec<Pattern>> {

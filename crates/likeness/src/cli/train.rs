@@ -67,6 +67,9 @@ pub(crate) struct ScorerArgs {
     /// Pictures to leave out, and families of near-copies by design; TOML, see below
     #[arg(long, value_name = "FILE")]
     families: Option<PathBuf>,
+    /// Pictures to leave out besides, a glob as in that file; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    leave_out: Vec<String>,
     /// Name the N pairs of strangers of each kind that score highest
     #[arg(long, value_name = "N", default_value_t = 0)]
     hardest: usize,
@@ -187,16 +190,19 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
                 kind,
                 families: sources.families.of(corpus.name(photo)),
             }));
-        gallery.pictures.extend(
-            variants
-                .iter()
-                .zip(signed)
-                .map(|(variant, signed)| Picture {
+        gallery
+            .pictures
+            .extend(variants.iter().zip(signed).map(|(variant, signed)| {
+                Picture {
                     original: first + variant.photo,
                     edit: variant.edit_name(),
+                    shows: corpus
+                        .shown_by(variant)
+                        .map(|other| first + other)
+                        .collect(),
                     signed,
-                }),
-        );
+                }
+            }));
     }
 
     let options = FitOptions {
@@ -271,10 +277,11 @@ struct Sources {
 
 impl Sources {
     fn open(args: &ScorerArgs, limits: &DecodeLimits) -> anyhow::Result<Self> {
-        let families = match &args.families {
+        let mut families = match &args.families {
             Some(file) => Families::read(file)?,
             None => Families::default(),
         };
+        families.also_leave_out(&args.leave_out)?;
         let (mut photos, mut stickers) = (find_named(&args.photos)?, find_named(&args.stickers)?);
         let found = photos.iter().chain(&stickers);
         let names: Vec<String> = found.map(|file| file.relative.clone()).collect();
@@ -326,7 +333,7 @@ impl Sources {
                 args.sticker_copies_every
             );
         }
-        if args.families.is_some() {
+        if args.families.is_some() || !args.leave_out.is_empty() {
             data += &format!(
                 "; {} pictures left out; pairs within {} families of near-copies by design left out",
                 self.n_left_out,

@@ -28,6 +28,8 @@ pub(super) struct Picture {
     pub(super) original: usize,
     /// Name of the edit; `None` for the original as it is.
     pub(super) edit: Option<&'static str>,
+    /// Numbers of other originals that it shows as well: a collage does.
+    pub(super) shows: Vec<usize>,
     pub(super) signed: Signed,
 }
 
@@ -156,8 +158,8 @@ impl Gallery {
         pairs
     }
 
-    /// Visits each original with every picture of other originals that is of none of its families; two
-    /// originals once.
+    /// Visits each original with every picture of other originals that is of none of its families and does not show
+    /// it; two originals once.
     pub(super) fn visit_strangers<'a>(&'a self, mut visit: impl FnMut(&'a Picture, &'a Picture)) {
         self.visit_stranger_numbers(|first, second| {
             visit(&self.pictures[first], &self.pictures[second]);
@@ -174,7 +176,10 @@ impl Gallery {
                 if second.edit.is_none() && second.original <= first.original {
                     continue;
                 }
-                if second.original != first.original && !self.are_family(first, second) {
+                if second.original != first.original
+                    && !second.shows.contains(&first.original)
+                    && !self.are_family(first, second)
+                {
                     visit(first_number, second_number);
                 }
             }
@@ -263,6 +268,7 @@ mod tests {
                 pictures.push(Picture {
                     original,
                     edit,
+                    shows: Vec::new(),
                     signed: signed(degrees + turned),
                 });
             }
@@ -314,6 +320,16 @@ mod tests {
         // A family is held out together.
         let groups: Vec<u64> = (0..4).map(|original| gallery.group(original)).collect();
         assert_eq!(groups, [5, 4, 4, 3]);
+    }
+
+    #[test]
+    fn a_collage_is_no_stranger_to_what_it_shows() {
+        let mut gallery = gallery(&[(PHOTO, 0.0, &[]), (PHOTO, 90.0, &[]), (PHOTO, 45.0, &[])]);
+        // 0' shows 2 beside 0.
+        gallery.pictures[1].shows = vec![2];
+        let (_, counts) = gallery.label(1);
+        // 0–1, 0–2, 1–2, 1–0' are left.
+        assert_eq!(counts.photos, 4);
     }
 
     #[test]

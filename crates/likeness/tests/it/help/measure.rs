@@ -189,6 +189,9 @@ fn help_of_train_scorer() {
           --families <FILE>
               Pictures to leave out, and families of near-copies by design; TOML, see below
 
+          --leave-out <GLOB>
+              Pictures to leave out besides, a glob as in that file; may be given several times
+
           --hardest <N>
               Name the N pairs of strangers of each kind that score highest
 
