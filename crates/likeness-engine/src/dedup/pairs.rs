@@ -1,5 +1,7 @@
 //! Comparing an image with its candidates, and with the heads of their clusters.
 
+mod closely;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -325,7 +327,7 @@ impl PairScorer {
         known.resolve(&mut scored[first..]).await
     }
 
-    /// Returns the score of an image with another one, and whether their bytes are the same.
+    /// Returns the first score of an image with another one, without a look, and whether their bytes are the same.
     ///
     /// # Errors
     /// As [`score_pairs`](Self::score_pairs).

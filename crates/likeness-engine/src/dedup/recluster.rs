@@ -253,8 +253,8 @@ impl Dedup {
             .zip(&others)
             .filter_map(|(number, record)| Some((number, record.as_ref()?)))
             .unzip();
-        let scores = self.scorer.score_pairs(&subject, &others).await?;
-        for (other, (score, _)) in new.into_iter().zip(scores) {
+        let scores = self.scorer.look_at_pairs(&subject, &others).await?;
+        for (other, score) in new.into_iter().zip(scores) {
             if score >= self.scorer.threshold() {
                 pairs.edges.push((number, other.0, score));
             }

@@ -199,7 +199,7 @@ impl Applying<'_> {
             return Ok((0.0, false));
         }
         let subject = self.subject(&placed.record).await?;
-        Ok(self.scorer.score_pair(&subject, head).await?)
+        Ok(self.scorer.look_at_pair(&subject, head).await?)
     }
 
     /// Returns a decided image as one that is compared.
