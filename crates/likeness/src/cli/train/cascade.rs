@@ -37,8 +37,8 @@ const MAX_LOOKS: u64 = 12_000;
 const DRAWN_WEIGHT: f64 = 100.0;
 /// Scores of the first stage between which a look is worth its time.
 ///
-/// Chosen on held-out pairs (docs/adr/016): below, one photo in 9,000 is in doubt with another one; lower bounds find
-/// more tenths of pictures and double the looks at strangers. No drawn stranger is above.
+/// Chosen on held-out pairs (docs/adr/016): one pair of strangers in 8,000 is in doubt; a lower bound finds a few more
+/// small crops and doubles the looks at strangers. No drawn stranger is above.
 const GREY: Grey = Grey {
     low: 0.05,
     high: 0.98,
