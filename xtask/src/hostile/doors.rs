@@ -10,6 +10,8 @@ use crate::report::Checks;
 pub(super) fn requests() -> Vec<Request> {
     let mut requests = corrections();
     requests.extend(lists());
+    requests.extend(bodies());
+    requests.extend(embeddings());
     requests
 }
 
@@ -114,6 +116,116 @@ fn corrections() -> Vec<Request> {
     ]
 }
 
+/// Every door that takes JSON is sent what is none of its own.
+fn bodies() -> Vec<Request> {
+    let doors = [
+        ("POST", "/v1/banks"),
+        ("PATCH", "/v1/banks/nobody"),
+        ("POST", "/v1/banks/nobody/images"),
+        ("POST", "/v1/clusters/nobody/quarantine"),
+        ("POST", "/v1/alarms/0/acknowledge"),
+        ("POST", "/v1/orphans/nobody/drop"),
+        ("POST", "/v1/orphans/nobody/retry"),
+        ("POST", "/v1/reviews/0-1"),
+        ("POST", "/v1/recluster"),
+        ("POST", "/v1/embeddings"),
+        ("DELETE", "/v1/images/nobody"),
+    ];
+    let bodies = [
+        ("that ends early", "{\"author\": \"".to_owned()),
+        ("nested deep", "[".repeat(100_000)),
+        ("that is a number", "17".to_owned()),
+        (
+            "that is not UTF-8's",
+            "{\"author\": \"\\ud800\"}".to_owned(),
+        ),
+        (
+            "with an unknown key",
+            json!({"author": "a", "reason": "b", "force": true}).to_string(),
+        ),
+        (
+            "whose texts are lists",
+            json!({"author": [], "reason": {}}).to_string(),
+        ),
+    ];
+    let mut requests = vec![
+        post(
+            "scan of no bank",
+            "/v1/banks/nobody/scan",
+            "17",
+            404,
+            "bank_not_found",
+        ),
+        post(
+            "scorer that is none",
+            "/v1/scorers",
+            "17",
+            400,
+            "invalid_parameter",
+        ),
+        post(
+            "scorer nested deep",
+            "/v1/scorers",
+            "[".repeat(100_000),
+            400,
+            "invalid_parameter",
+        ),
+        Request {
+            method: "DELETE",
+            ..post(
+                "bank deleted by nobody",
+                "/v1/banks/nobody",
+                "{}",
+                400,
+                "invalid_query",
+            )
+        },
+    ];
+    for (method, path) in doors {
+        for (name, body) in &bodies {
+            let name = format!("{method} {path} with a body {name}");
+            requests.push(Request {
+                method,
+                ..post(&name, path, body.clone(), 400, "malformed_body")
+            });
+        }
+    }
+    requests
+}
+
+/// No embeddings are taken by this server, so whatever is sent is refused, and nothing of it is kept.
+fn embeddings() -> Vec<Request> {
+    let path = "/v1/embeddings";
+    let embedding = |vector: Value| {
+        json!({"image": "nobody", "kind": "copy", "model": "m", "vector": vector}).to_string()
+    };
+    let refused = |name: &str, body: String| post(name, path, body, 400, "invalid_parameter");
+    vec![
+        refused("embedding of an unknown kind", embedding(json!([1.0]))),
+        post(
+            "embedding of an id that climbs",
+            path,
+            json!({"image": "../x", "kind": "copy", "model": "m", "vector": [1.0]}).to_string(),
+            400,
+            "invalid_id",
+        ),
+        post(
+            "embedding whose vector is half of base64",
+            path,
+            embedding(json!("AAA")),
+            400,
+            "invalid_parameter",
+        ),
+        post(
+            "embedding with a component beyond floats",
+            path,
+            embedding(json!([1e300])),
+            400,
+            "invalid_parameter",
+        ),
+    ]
+}
+
 fn lists() -> Vec<Request> {
     let get = |path: &str, status: u16, code: &'static str| Request {
         name: format!("GET {path}"),
@@ -130,6 +242,20 @@ fn lists() -> Vec<Request> {
         get("/v1/corrections?cursor=-1", 400, "invalid_parameter"),
         get("/v1/images/nobody/corrections", 404, "image_not_found"),
         get("/v1/images/%00/corrections", 400, "invalid_id"),
+        get("/v1/images/%00/erasure", 400, "invalid_id"),
+        get("/v1/images/nobody/erasure?sha256=zz", 400, "invalid_query"),
+        get("/v1/reviews?limit=0", 400, "invalid_query"),
+        get("/v1/reviews?cursor=sideways", 400, "invalid_parameter"),
+        get("/v1/labels?limit=1000000", 400, "invalid_query"),
+        get("/v1/banks/nobody", 404, "bank_not_found"),
+        get("/v1/banks/..%2F..%2Fx", 404, "bank_not_found"),
+        get("/v1/banks/nobody/matches?limit=-1", 400, "invalid_query"),
+        get("/v1/alarms?cursor=sideways", 400, "invalid_parameter"),
+        get("/v1/clusters/nobody/held?limit=0", 400, "invalid_query"),
+        get("/v1/orphans?day=20260231", 400, "invalid_parameter"),
+        get("/v1/orphans?side=both", 400, "invalid_query"),
+        get("/v1/orphans/journal?from=-1", 400, "invalid_query"),
+        get("/v1/scorers/compare?a=..%2Fx", 400, "invalid_query"),
     ]
 }
 
