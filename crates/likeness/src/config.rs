@@ -21,7 +21,7 @@ use likeness_vision::DecodeLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Refusal;
-use crate::remote_scorer::RemoteScorerSection;
+use crate::scorer_model::ScorerModelSection;
 use crate::units::{ByteSize, Period};
 
 /// The built-in configuration, as text with comments.
@@ -89,7 +89,7 @@ pub(crate) struct StoresConfig {
 pub(crate) struct DedupSection {
     pub(crate) threshold: f32,
     pub(crate) scorer: String,
-    pub(crate) remote_scorer: RemoteScorerSection,
+    pub(crate) scorer_model: ScorerModelSection,
     pub(crate) cpu_threads: usize,
     pub(crate) stage_concurrency: usize,
     pub(crate) max_commit: usize,
@@ -302,7 +302,7 @@ impl Config {
                 "`banks.max_banks` must be at most {MAX_BANKS} and `banks.max_references` at most {MAX_REFERENCES}"
             ));
         }
-        let remote = &self.dedup.remote_scorer;
+        let remote = &self.dedup.scorer_model;
         remote.check(&self.dedup.scorer, threshold)?;
         self.dedup
             .join

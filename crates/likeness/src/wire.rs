@@ -12,6 +12,7 @@ use likeness_adapters::{
 };
 use likeness_core::StoreResult;
 use likeness_core::objects::ObjectStore;
+use likeness_core::scoring::RowScorer;
 use likeness_engine::dedup::remote_scorer::{PairModel, RemoteModel};
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{Dedup, DedupConfig, JoinConfig, Ports};
@@ -24,7 +25,8 @@ use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
 use crate::cli::Context;
 use crate::config::{DedupSection, StoresConfig, or_default};
 use crate::error::Refusal;
-use crate::remote_scorer::{Address, address, is_remote};
+use crate::onnx_scorer::OnnxScorer;
+use crate::scorer_model::{Address, address, is_model, onnx_file};
 
 /// Opens the data directory, making it if need be.
 ///
@@ -98,7 +100,7 @@ async fn start(
     models: Arc<ModelPool>,
     config: DedupConfig,
 ) -> anyhow::Result<Arc<Dedup>> {
-    let scorer = open_scorer(&context.config.dedup).await?;
+    let scorer = open_scorer(context).await?;
     Dedup::start(ports, vectors, models, scorer, config)
         .await
         .context("cannot start near-duplicate detection")
@@ -226,16 +228,26 @@ fn missing(what: &str, store: &ModelStore) -> anyhow::Error {
     ))
 }
 
-/// Opens what scores pairs: a scorer in this process, or a model on a server.
+/// Opens what scores pairs: a scorer of ours, an ONNX file, or a model on a server.
 ///
 /// # Errors
-/// As [`load_scorer`]; if the server does not answer, or its model is of another form.
-async fn open_scorer(config: &DedupSection) -> anyhow::Result<PairModel> {
+/// As [`load_scorer`]; if the server does not answer, or the model is of another form.
+async fn open_scorer(context: &Context) -> anyhow::Result<PairModel> {
+    let config = &context.config.dedup;
+    if let Some(file) = onnx_file(&config.scorer) {
+        let (file, store) = (file.to_owned(), ModelStore::new(context.models_dir.clone()));
+        let n_features = config.scorer_model.features.len();
+        let opened = tokio::task::spawn_blocking(move || {
+            let runtime = OnnxRuntime::load(&resolve_runtime(&store)?.path)?;
+            OnnxScorer::open(&runtime, &file, n_features)
+        });
+        return rows_model(config, Arc::new(opened.await??));
+    }
     let refuse = |reason| Refusal::Input.because(reason);
     let Some(Address { url, model }) = address(&config.scorer).map_err(refuse)? else {
         return Ok(load_scorer(Path::new(&config.scorer))?.into());
     };
-    let section = &config.remote_scorer;
+    let section = &config.scorer_model;
     let remote = OpenInferenceConfig {
         url: url.to_owned(),
         model: model.to_owned(),
@@ -245,9 +257,16 @@ async fn open_scorer(config: &DedupSection) -> anyhow::Result<PairModel> {
     };
     let opened = tokio::task::spawn_blocking(move || open_inference(remote)).await?;
     let model = opened.with_context(|| format!("cannot use the scorer `{}`", config.scorer))?;
+    rows_model(config, Arc::new(model))
+}
+
+/// Returns what scores pairs by rows of features.
+fn rows_model(config: &DedupSection, model: Arc<dyn RowScorer>) -> anyhow::Result<PairModel> {
+    let section = &config.scorer_model;
     let (threshold, floor) = (config.threshold, section.cosine_floor);
-    let model = RemoteModel::new(Arc::new(model), &section.features, threshold, floor);
-    Ok(PairModel::Remote(model.map_err(refuse)?))
+    let model = RemoteModel::new(model, &section.features, threshold, floor);
+    let model = model.map_err(|reason| Refusal::Input.because(reason))?;
+    Ok(PairModel::Remote(model))
 }
 
 /// Reads the scorer that the configuration names, for what scores pairs in this process only.
@@ -255,7 +274,7 @@ async fn open_scorer(config: &DedupSection) -> anyhow::Result<PairModel> {
 /// # Errors
 /// As [`load_scorer`]; if it is served elsewhere.
 pub(crate) fn scorer_file(scorer: &str) -> anyhow::Result<Scorer> {
-    if is_remote(scorer) {
+    if is_model(scorer) {
         return Err(Refusal::Input.because(format!(
             "`dedup.scorer` is `{scorer}`; this command needs a file, or none"
         )));

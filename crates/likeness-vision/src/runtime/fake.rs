@@ -13,6 +13,77 @@ const DIM: usize = 512;
 /// Added to every feature vector, so that flat pictures have a direction too.
 const FLAT: f32 = 1.0;
 
+/// Returns a logistic regression as an ONNX file, for tests: `sigmoid(row · weights + bias)`, from an input
+/// `rows: f32[-1, weights.len()]` to an output `scores: f32[-1, 1]`. Fields and their numbers are those of
+/// `onnx.proto`, ONNX 1.14.
+pub fn logistic_onnx(weights: &[f32], bias: f32) -> Vec<u8> {
+    let size = weights.len() as u64;
+    let node = |operator: &str, inputs: &[&str], output: &str| {
+        let mut node: Vec<u8> = inputs.iter().flat_map(|input| text(1, input)).collect();
+        node.extend(text(2, output));
+        node.extend(text(4, operator));
+        field(1, &node)
+    };
+    let tensor = |name: &str, shape: &[u64], values: &[f32]| {
+        let mut tensor: Vec<u8> = shape.iter().flat_map(|&size| number(1, size)).collect();
+        tensor.extend(number(2, 1));
+        tensor.extend(text(8, name));
+        let raw: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        tensor.extend(field(9, &raw));
+        field(5, &tensor)
+    };
+    // Any number of rows.
+    let outlet = |place: u64, name: &str, columns: u64| {
+        let dims = [field(1, &text(2, "n")), field(1, &number(1, columns))].concat();
+        let tensor_type = [number(1, 1), field(2, &dims)].concat();
+        let outlet = [text(1, name), field(2, &field(1, &tensor_type))].concat();
+        field(place, &outlet)
+    };
+    let graph = [
+        node("MatMul", &["rows", "weights"], "dot"),
+        node("Add", &["dot", "bias"], "sum"),
+        node("Sigmoid", &["sum"], "scores"),
+        text(2, "logistic"),
+        tensor("weights", &[size, 1], weights),
+        tensor("bias", &[1], &[bias]),
+        outlet(11, "rows", size),
+        outlet(12, "scores", 1),
+    ]
+    .concat();
+    // Version 8 of the file's form, with the operators of version 13.
+    [number(1, 8), field(7, &graph), field(8, &number(2, 13))].concat()
+}
+
+/// A number of protocol buffers.
+fn number(place: u64, value: u64) -> Vec<u8> {
+    [varint(place << 3), varint(value)].concat()
+}
+
+/// Bytes of protocol buffers, or a message.
+fn field(place: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut field = varint(place << 3 | 2);
+    field.extend(varint(bytes.len() as u64));
+    field.extend_from_slice(bytes);
+    field
+}
+
+fn text(place: u64, text: &str) -> Vec<u8> {
+    field(place, text.as_bytes())
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
 /// An [`Embedder`] for unit tests: cheap, deterministic, no files.
 ///
 /// It projects a 16×16 thumbnail (mean removed, with two colour differences) onto fixed random

@@ -12,6 +12,7 @@ pub mod denormals;
 pub mod fake;
 pub mod onnx;
 pub mod queue;
+pub mod rows;
 
 use std::fmt;
 
@@ -138,6 +139,14 @@ pub enum ModelError {
         /// Name of the model.
         model: String,
         /// What went wrong.
+        reason: String,
+    },
+    /// A model that was given as a file is none, or of another form than what it is for.
+    #[error("cannot use the model `{model}`: {reason}")]
+    Form {
+        /// Its path.
+        model: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// An image has not the size that the model wants.

@@ -241,7 +241,7 @@ impl Drop for Borrowed<'_> {
     }
 }
 
-fn open_session(
+pub(super) fn open_session(
     runtime: &OnnxRuntime,
     file: &Path,
     packed: &PrepackedWeights,

@@ -10,3 +10,4 @@ mod embedding;
 mod hostile_files;
 mod models;
 mod pdq_vectors;
+mod rows;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Context;
 use crate::error::Refusal;
 use crate::output::Table;
-use crate::remote_scorer::is_remote;
+use crate::scorer_model::is_model;
 use crate::wire;
 
 /// Subcommands of `likeness features`.
@@ -105,7 +105,7 @@ fn find(args: &ShowArgs, context: &Context) -> anyhow::Result<Listed> {
 fn scorers(files: &[PathBuf], context: &Context) -> anyhow::Result<Vec<Scorer>> {
     let mut scorers = vec![Scorer::builtin()];
     let configured = &context.config.dedup.scorer;
-    let configured = (!is_remote(configured)).then(|| Path::new(configured));
+    let configured = (!is_model(configured)).then(|| Path::new(configured));
     for file in configured
         .into_iter()
         .chain(files.iter().map(PathBuf::as_path))
@@ -122,11 +122,11 @@ fn listed(feature: Feature, scorers: &[Scorer], context: &Context) -> Listed {
     let mut readers = readers(feature.name, scorers);
     let config = &context.config.dedup;
     let is_sent = config
-        .remote_scorer
+        .scorer_model
         .features
         .iter()
         .any(|it| it == feature.name);
-    if is_remote(&config.scorer) && is_sent {
+    if is_model(&config.scorer) && is_sent {
         readers.push(config.scorer.clone());
     }
     Listed { feature, readers }

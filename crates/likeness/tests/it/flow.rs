@@ -219,3 +219,50 @@ fn an_evaluation_of_candidates_gives_figures() {
     assert_eq!(impossible.code, 4, "{}", impossible.stderr);
     assert!(impossible.stderr.contains("--background"));
 }
+
+#[test]
+fn a_model_of_onnx_scores_pairs() {
+    let Some(flow) = Flow::new() else { return };
+    // Reads the cosine alone: .6 scores .5.
+    let model = likeness_vision::runtime::fake::logistic_onnx(&[40.0], -24.0);
+    let file = flow.sandbox.path("by-cosine.onnx");
+    std::fs::write(&file, model).unwrap();
+    let run = |features: &str, arguments: &[&str]| {
+        let mut command = flow.sandbox.command(arguments);
+        command
+            .env("LIKENESS_MODELS", &flow.models)
+            .env("LIKENESS_DATA_DIR", flow.sandbox.path("data"))
+            .env(
+                "LIKENESS__DEDUP__SCORER",
+                format!("onnx:{}", file.display()),
+            )
+            .env("LIKENESS__DEDUP__THRESHOLD", "0.5")
+            .env("LIKENESS__DEDUP__SCORER_MODEL__FEATURES", features);
+        flow.sandbox.finish(command)
+    };
+    let refused = run(r#"["cosine", "view"]"#, &["status"]);
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("f32[-1, 2] was expected"),
+        "{}",
+        refused.stderr
+    );
+
+    let features = r#"["cosine"]"#;
+    let ingested = run(
+        features,
+        &["ingest", "pictures", "--id-from", "name", "--json"],
+    );
+    assert_eq!(ingested.code, 0, "{}", ingested.stderr);
+    let summary: Value = serde_json::from_str(&ingested.stdout).unwrap();
+    assert_eq!(
+        (&summary["stored"], &summary["joined"]),
+        (&3.into(), &1.into())
+    );
+    let status = run(features, &["status", "--json"]);
+    assert!(
+        status.stdout.contains("onnx:by-cosine@"),
+        "{}",
+        status.stdout
+    );
+}

@@ -1,4 +1,7 @@
-//! `dedup.scorer` and `[dedup.remote_scorer]` where a model elsewhere scores (docs/adr/022-remote-scorer.md).
+//! `dedup.scorer` and `[dedup.scorer_model]` where a model of another kind than ours scores: one that is served
+//! elsewhere, or an ONNX file (docs/adr/022-remote-scorer.md).
+
+use std::path::Path;
 
 use likeness_engine::dedup::remote_scorer::columns;
 use serde::Deserialize;
@@ -7,11 +10,13 @@ use crate::units::Period;
 
 /// What `dedup.scorer` begins with if it is served elsewhere.
 const PREFIX: &str = "oip:";
+/// What it begins with if it is an ONNX file.
+const ONNX: &str = "onnx:";
 
-/// A scorer that is served elsewhere.
+/// What such a model reads, and how it is asked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RemoteScorerSection {
+pub(crate) struct ScorerModelSection {
     pub(crate) features: Vec<String>,
     pub(crate) timeout: Period,
     pub(crate) max_pairs: usize,
@@ -26,9 +31,14 @@ pub(crate) struct Address<'a> {
     pub(crate) model: &'a str,
 }
 
-/// Whether `dedup.scorer` is a model elsewhere, not a file.
-pub(crate) fn is_remote(scorer: &str) -> bool {
-    scorer.starts_with(PREFIX)
+/// Whether `dedup.scorer` is such a model, not a file of `likeness train scorer`.
+pub(crate) fn is_model(scorer: &str) -> bool {
+    scorer.starts_with(PREFIX) || scorer.starts_with(ONNX)
+}
+
+/// Returns the ONNX file, if `scorer` is one.
+pub(crate) fn onnx_file(scorer: &str) -> Option<&Path> {
+    scorer.strip_prefix(ONNX).map(Path::new)
 }
 
 /// Returns where the model is; nothing if `scorer` is a file, or none.
@@ -62,28 +72,28 @@ fn is_model_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_plain)
 }
 
-impl RemoteScorerSection {
-    /// Checks the section, and what else a scorer that is served elsewhere needs.
+impl ScorerModelSection {
+    /// Checks the section, and what else such a model needs.
     ///
     /// # Errors
     /// What is wrong.
     pub(crate) fn check(&self, scorer: &str, threshold: f32) -> Result<(), String> {
         if self.max_pairs == 0 {
-            return Err("`dedup.remote_scorer.max_pairs` must be at least 1".to_owned());
+            return Err("`dedup.scorer_model.max_pairs` must be at least 1".to_owned());
         }
         if !(-1.0..=1.0).contains(&self.cosine_floor) {
             return Err(format!(
-                "`dedup.remote_scorer.cosine_floor` must lie in -1..=1, got `{}`",
+                "`dedup.scorer_model.cosine_floor` must lie in -1..=1, got `{}`",
                 self.cosine_floor
             ));
         }
         columns(&self.features)
-            .map_err(|reason| format!("`dedup.remote_scorer.features`: {reason}"))?;
-        if address(scorer)?.is_some() && threshold == 0.0 {
-            return Err(
-                "a scorer that is served elsewhere brings no threshold: set `dedup.threshold`"
-                    .to_owned(),
-            );
+            .map_err(|reason| format!("`dedup.scorer_model.features`: {reason}"))?;
+        address(scorer)?;
+        if is_model(scorer) && threshold == 0.0 {
+            return Err(format!(
+                "the scorer `{scorer}` brings no threshold: set `dedup.threshold`"
+            ));
         }
         Ok(())
     }
@@ -123,8 +133,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_refused(change: impl FnOnce(&mut RemoteScorerSection), scorer: &str, wanted: &str) {
-        let mut section = RemoteScorerSection {
+    fn check_refused(change: impl FnOnce(&mut ScorerModelSection), scorer: &str, wanted: &str) {
+        let mut section = ScorerModelSection {
             features: vec!["cosine".to_owned()],
             timeout: Period(std::time::Duration::from_secs(1)),
             max_pairs: 1,
