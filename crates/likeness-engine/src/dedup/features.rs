@@ -70,7 +70,7 @@ const fn feature(
 }
 
 /// How many features there are.
-pub const N_FEATURES: usize = 16;
+pub const N_FEATURES: usize = 18;
 
 /// All features, in the order of [`values`].
 pub const FEATURES: [Feature; N_FEATURES] = [
@@ -202,6 +202,22 @@ pub const FEATURES: [Feature; N_FEATURES] = [
         Tier::Look,
         Direction::Rises,
     ),
+    feature(
+        "keypoints",
+        "keypoints of the picture that has fewer, met or not, 0 to 512",
+        "vision::geometry",
+        4,
+        Tier::Look,
+        Direction::Free,
+    ),
+    feature(
+        "structure",
+        "mean deviation of brightness in the blocks that were compared, 0 to 24",
+        "vision::geometry::difference",
+        4,
+        Tier::Look,
+        Direction::Free,
+    ),
 ];
 
 /// Returns the number of the feature with this name.
@@ -238,6 +254,8 @@ pub fn values(pair: &PairFeatures) -> [f32; N_FEATURES] {
             look.met,
             look.plane_agreement,
             look.evidence,
+            look.keypoints,
+            look.structure,
         ]);
     }
     values
@@ -278,6 +296,25 @@ mod tests {
             );
         }
         assert_eq!(index_of("colour"), None);
+    }
+
+    #[test]
+    fn looks_of_rows_that_do_not_count_keypoints_have_none() {
+        let old = r#"{"differing":0.5,"block_correlation":0.25,"blocks":9,"plain":0,"overlap":1,
+            "colour_difference":3,"inliers":2,"met":0.125,"plane_agreement":0.75,"evidence":0.5}"#;
+        let mut look: crate::dedup::scorer::LookFeatures = serde_json::from_str(old).unwrap();
+        let value = |look, name: &str| {
+            let pair = PairFeatures {
+                look: Some(look),
+                ..PairFeatures::default()
+            };
+            values(&pair)[index_of(name).unwrap()]
+        };
+        assert_eq!((value(look, "met"), value(look, "keypoints")), (0.125, 0.0));
+        (look.keypoints, look.structure) = (40.0, 7.5);
+        let newer = (value(look, "keypoints"), value(look, "structure"));
+        assert_eq!(newer, (40.0, 7.5));
+        assert_eq!(value(look, "evidence"), 0.5);
     }
 
     #[test]

@@ -98,6 +98,13 @@ pub struct LookFeatures {
     pub plane_agreement: f32,
     /// What the keypoints' map is worth.
     pub evidence: f32,
+    /// Keypoints of the picture that has fewer; 0 in rows of versions that did not count them.
+    #[serde(default)]
+    pub keypoints: f32,
+    /// Mean deviation of brightness in the blocks that were compared, 0 to 24; 0 in rows of versions that did not
+    /// measure it.
+    #[serde(default)]
+    pub structure: f32,
 }
 
 impl From<&CloseLook> for LookFeatures {
@@ -113,6 +120,8 @@ impl From<&CloseLook> for LookFeatures {
             met: look.geometric.met,
             plane_agreement: look.geometric.agreement,
             evidence: look.geometric.evidence(),
+            keypoints: look.n_keypoints as f32,
+            structure: look.structure,
         }
     }
 }

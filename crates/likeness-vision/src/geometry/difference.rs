@@ -60,8 +60,13 @@ pub struct CloseLook {
     pub differing: f32,
     /// Mean correlation of the blocks, weighted by their structure, -1 to 1.
     pub correlation: f32,
+    /// Keypoints of the picture that has fewer: with hardly any, it says little that none was met.
+    pub n_keypoints: u32,
     /// Blocks that had something to compare.
     pub n_blocks: u32,
+    /// Mean of their deviations of brightness, each at most 24 steps; 0 without blocks. A page has much, a smooth
+    /// painting little.
+    pub structure: f32,
     /// Blocks without structure in either picture, as a share of all that both show, 0 to 1.
     pub plain: f32,
     /// Share of the picture of which more is shown that the other one shows too, 0 to 1.
@@ -135,7 +140,9 @@ impl CloseUp {
             geometric,
             differing: 1.0,
             correlation: 0.0,
+            n_keypoints: self.features.len().min(other.features.len()) as u32,
             n_blocks: 0,
+            structure: 0.0,
             plain: 0.0,
             overlap: 0.0,
             colour,
@@ -146,6 +153,7 @@ impl CloseUp {
                 differing: fit.differing,
                 correlation: fit.correlation,
                 n_blocks: fit.n_blocks,
+                structure: fit.structure,
                 plain,
                 overlap: laid.overlap,
                 ..nothing
@@ -261,6 +269,7 @@ struct Laid {
 struct Fit {
     correlation: f32,
     differing: f32,
+    structure: f32,
     n_blocks: u32,
 }
 
@@ -304,6 +313,7 @@ impl Laid {
         if weights > 0.0 {
             fit.correlation /= weights;
             fit.differing /= weights;
+            fit.structure = weights / fit.n_blocks as f32;
         }
         let n_all = (fit.n_blocks + n_plain).max(1);
         (fit, n_plain as f32 / n_all as f32)

@@ -300,6 +300,12 @@ fn a_close_look_tells_a_copy_from_another_text_over_one_template() {
         of_copy.overlap > 0.99 && of_copy.n_blocks > 20,
         "{of_copy:?}"
     );
+    let keypoints = |image| look(image).features().len() as u32;
+    assert_eq!(of_copy.n_keypoints, keypoints(&one).min(keypoints(&copy)));
+    assert!(
+        of_copy.n_keypoints > 50 && of_copy.structure > 3.0,
+        "{of_copy:?}"
+    );
     // The same bits every time.
     assert_eq!(look(&one).compare(&look(&other)), of_other);
 }
@@ -310,4 +316,5 @@ fn a_close_look_at_plain_pictures_compares_their_colours_only() {
     let look = CloseUp::of(&plain(40)).compare(&CloseUp::of(&plain(90)));
     assert_eq!((look.n_blocks, look.colour), (0, 50));
     assert_eq!((look.differing, look.plain), (0.0, 1.0));
+    assert_eq!((look.n_keypoints, look.structure), (0, 0.0));
 }
