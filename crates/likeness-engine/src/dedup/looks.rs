@@ -9,7 +9,7 @@
 //! [`CACHE_BYTES`] of close-ups, of which the oldest go.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use likeness_core::objects::ObjectStore;
@@ -50,6 +50,8 @@ struct Cache {
     close_ups: HashMap<Part, Option<Arc<CloseUp>>>,
     oldest_first: VecDeque<Part>,
     num_bytes: usize,
+    /// How often a picture was forgotten: what was read before is not kept after.
+    n_forgotten: u64,
 }
 
 impl Looker {
@@ -125,10 +127,13 @@ impl Looker {
         part: Part,
         bytes: Option<&Bytes>,
     ) -> StoreResult<Option<Arc<CloseUp>>> {
-        let lock = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = lock().close_ups.get(&part) {
-            return Ok(kept.clone());
-        }
+        let n_forgotten = {
+            let cache = self.cache();
+            if let Some(kept) = cache.close_ups.get(&part) {
+                return Ok(kept.clone());
+            }
+            cache.n_forgotten
+        };
         let stored = match bytes {
             Some(bytes) => Some(bytes.clone()),
             None => self.objects.get(&image_path(&part.sha256)?).await?,
@@ -161,17 +166,42 @@ impl Looker {
             })
             .await;
         let made = made.ok().flatten().map(Arc::new);
-        lock().keep(part, made.clone());
+        let mut cache = self.cache();
+        // Its bytes may have been erased since they were read.
+        if cache.n_forgotten == n_forgotten {
+            cache.keep(part, made.clone());
+        }
         Ok(made)
+    }
+
+    /// Forgets a picture whose bytes are gone, and its parts. One that is being looked at meanwhile is not kept.
+    pub(super) fn forget(&self, sha256: &Sha256) {
+        self.cache().forget(sha256);
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Cache {
+    /// Bytes that an entry counts for.
+    fn size(close_up: Option<&CloseUp>) -> usize {
+        close_up.map_or(0, CloseUp::num_bytes) + size_of::<Part>()
+    }
+
+    fn forget(&mut self, sha256: &Sha256) {
+        self.n_forgotten += 1;
+        self.oldest_first.retain(|part| part.sha256 != *sha256);
+        let gone = self
+            .close_ups
+            .extract_if(|part, _| part.sha256 == *sha256)
+            .map(|(_, close_up)| Self::size(close_up.as_deref()));
+        self.num_bytes -= gone.sum::<usize>();
+    }
+
     fn keep(&mut self, part: Part, close_up: Option<Arc<CloseUp>>) {
-        let size = |close_up: &Option<Arc<CloseUp>>| {
-            close_up.as_ref().map_or(0, |close_up| close_up.num_bytes()) + size_of::<Part>()
-        };
-        let num_bytes = size(&close_up);
+        let num_bytes = Self::size(close_up.as_deref());
         if self.close_ups.insert(part, close_up).is_none() {
             self.oldest_first.push_back(part);
             self.num_bytes += num_bytes;
@@ -180,7 +210,7 @@ impl Cache {
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             if let Some(gone) = self.close_ups.remove(&oldest) {
-                self.num_bytes -= size(&gone);
+                self.num_bytes -= Self::size(gone.as_deref());
             }
         }
     }
@@ -193,6 +223,7 @@ mod tests {
     use sha2::Digest as _;
 
     use super::*;
+    use crate::dedup::view::ViewContent;
 
     fn digest(bytes: &[u8]) -> Sha256 {
         Sha256(sha2::Sha256::digest(bytes).into())
@@ -226,6 +257,50 @@ mod tests {
         // From the cache, and whichever comes first.
         assert_eq!(look(own, &card).await, Some(of_copy));
         assert_eq!(look((digest(&card), None), &copy).await, Some(of_copy));
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_read_anew() {
+        let store = Arc::new(MemoryObjectStore::new());
+        let looker = Looker::new(store.clone(), CpuPool::new(1), DecodeLimits::default(), 4);
+        let pictures = [0, 1].map(|member| Bytes::from(Negative::Card.file(3, member, 1)));
+        for bytes in &pictures {
+            let path = image_path(&digest(bytes)).unwrap();
+            store.put(&path, bytes.clone()).await.unwrap();
+        }
+        let [gone, other] = [0, 1].map(|idx| digest(&pictures[idx]));
+        let view = MatchedView {
+            of: MatchedPicture::Candidate,
+            content: ViewContent::Region,
+            x: 0,
+            y: 0,
+            width: 200,
+            height: 200,
+        };
+        let look = async |view: Option<&MatchedView>| {
+            looker.look((other, None), gone, view).await.unwrap()
+        };
+        assert!(look(None).await.is_some() && look(Some(&view)).await.is_some());
+        let num_bytes = looker.cache().num_bytes;
+
+        store.delete(&image_path(&gone).unwrap()).await.unwrap();
+        looker.forget(&gone);
+        assert_eq!(looker.cache().oldest_first.len(), 1);
+        assert!(
+            looker
+                .cache()
+                .close_ups
+                .keys()
+                .all(|part| part.sha256 == other)
+        );
+        assert!(looker.cache().num_bytes < num_bytes);
+        assert_eq!((look(None).await, look(Some(&view)).await), (None, None));
+
+        // The other one stays, and what is forgotten last leaves nothing.
+        looker.forget(&gone);
+        assert_eq!(looker.cache().close_ups.len(), 1);
+        looker.forget(&other);
+        assert_eq!(looker.cache().num_bytes, 0);
     }
 
     #[test]

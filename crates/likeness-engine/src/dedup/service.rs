@@ -153,11 +153,12 @@ impl Dedup {
         let index = Arc::new(index);
         index_bytes(&ports).await?;
         let object_locks = Arc::new(ObjectLocks::default());
-        let finisher = Arc::new(Finisher::new(
+        let finisher = Finisher::new(
             Arc::clone(&ports.state),
             Arc::clone(&ports.objects),
             Arc::clone(&object_locks),
-        ));
+        );
+        let finisher = Arc::new(finisher.with_looker(scorer.looker()));
         // What a crash has left of an erasure.
         if let Err(error) = finisher.run().await {
             warn!(%error, "cannot delete the bytes of an erased image, will try again");

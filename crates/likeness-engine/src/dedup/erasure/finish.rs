@@ -13,6 +13,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::{ERASING, ErasingRecord, SAME_BYTES, erasing_key, same_bytes_key};
 use crate::EngineError;
 use crate::dedup::banks::banks_with_file;
+use crate::dedup::looks::Looker;
 use crate::dedup::objects::{image_path, thumbnail_path};
 use crate::dedup::records::UploadEvent;
 use crate::dedup::tables::{PARTITION, SHARD, UPLOADS, decode};
@@ -56,6 +57,8 @@ pub(in crate::dedup) struct Finisher {
     state: Arc<dyn StateStore>,
     objects: Arc<dyn ObjectStore>,
     locks: Arc<ObjectLocks>,
+    /// What may still have the picture in memory.
+    looker: Option<Arc<Looker>>,
     /// Whether there may be something to do.
     is_due: AtomicBool,
 }
@@ -70,8 +73,14 @@ impl Finisher {
             state,
             objects,
             locks,
+            looker: None,
             is_due: AtomicBool::new(true),
         }
+    }
+
+    /// Returns the same finisher, which makes `looker` forget the pictures whose bytes it deletes.
+    pub(in crate::dedup) fn with_looker(self, looker: Option<Arc<Looker>>) -> Self {
+        Self { looker, ..self }
     }
 
     /// Takes note that an erasure is committed.
@@ -119,6 +128,10 @@ impl Finisher {
                 .delete(&thumbnail_path(sha256, Dedup::THUMBNAIL_SIDE)?)
                 .await?;
             self.objects.delete(&image_path(sha256)?).await?;
+            // Only now: nobody can read them any more.
+            if let Some(looker) = &self.looker {
+                looker.forget(sha256);
+            }
             fault::point("erase.after_objects");
         }
         // The last thing that has the digest.

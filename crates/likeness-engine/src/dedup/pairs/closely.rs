@@ -1,12 +1,20 @@
 //! Pairs that are scored outside of the pipeline's stages, by corrections and by sorting anew: with looks too.
 
+use std::sync::Arc;
+
 use likeness_core::StoreResult;
 
+use super::super::looks::Looker;
 use super::super::records::NumberRecord;
 use super::super::scorer::PairFeatures;
 use super::{PairModel, PairScorer, Subject};
 
 impl PairScorer {
+    /// Returns what takes the looks, if any are taken.
+    pub(in crate::dedup) fn looker(&self) -> Option<Arc<Looker>> {
+        self.looker.clone()
+    }
+
     /// Returns the score of an image with another one, looked at if it is in doubt, and whether their bytes are the same.
     ///
     /// # Errors
