@@ -178,7 +178,10 @@ async fn prove(ids: &[ImageId], file: Option<&Path>, context: &Context) -> anyho
     })?;
     let failed = proofs.items.iter().filter(|proof| !proof.is_proved).count();
     if failed > 0 {
-        anyhow::bail!("of {failed} images something is left, or they were never erased");
+        anyhow::bail!(
+            "not proved for {failed} of {}: something is left, or it was never erased",
+            proofs.items.len()
+        );
     }
     Ok(())
 }
@@ -197,7 +200,7 @@ fn describe(proof: &ErasureProof) -> String {
     let sum =
         |counts: &std::collections::BTreeMap<String, u64>| count(counts.values().sum::<u64>());
     let mut text = format!(
-        "{head}\nlooked at {} rows of {} tables, {} events of {} topics, {} objects, an index of {} images\n\
+        "{head}\nlooked at {} rows of {} tables, {} events of {} topics, {} objects, an index of {} numbers\n\
          kept on purpose: {} tombstones, {} mentions of its name\nleft: {}",
         sum(&proof.rows),
         proof.rows.len(),

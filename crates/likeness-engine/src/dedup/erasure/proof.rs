@@ -45,7 +45,7 @@ pub struct ErasureProof {
     pub events: BTreeMap<String, u64>,
     /// Objects looked at.
     pub objects: u64,
-    /// Images in the index, which was asked for this one.
+    /// Numbers in the index, those of erased images included; it was asked for this one.
     pub indexed: u64,
     /// Rows and events that say that it was erased: kept on purpose.
     pub tombstones: u64,

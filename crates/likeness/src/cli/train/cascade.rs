@@ -1,6 +1,8 @@
 //! Fits a scorer of two stages: makes and signs all pictures, pairs them, fits the first stage, looks closely at
 //! the pairs that it is in doubt about, fits the second.
 
+mod made;
+
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -15,6 +17,7 @@ use likeness_engine::dedup::view::MatchedPicture;
 use likeness_vision::DecodeLimits;
 use likeness_vision::runtime::queue::ModelPool;
 
+use self::made::{copies, drawn_pairs, judged_pairs, strangers};
 use super::drawn::Drawn;
 use super::labels::Labels;
 use super::pairs::{Gallery, Original, Picture, mix};
@@ -27,14 +30,8 @@ use crate::files;
 use crate::output::{count, moment, note};
 use crate::progress::Progress;
 
-/// Most strangers of a kind above the least cosine that trees are boosted on; beyond it a part is drawn, and each
-/// counts for more.
-const MAX_STRANGERS: u64 = 150_000;
-/// Most strangers that are looked at closely; likewise.
+/// Most strangers that are looked at closely; beyond it a part is drawn, and each counts for more.
 const MAX_LOOKS: u64 = 12_000;
-/// What a drawn pair counts for: an upload is a page of text far more often than a pair of random pictures is two
-/// pages over one template.
-const DRAWN_WEIGHT: f64 = 100.0;
 /// Scores of the first stage between which a look is worth its time.
 ///
 /// Chosen on held-out pairs (docs/adr/016): one pair of strangers in 8,000 is in doubt; a lower bound finds a few more
@@ -335,138 +332,6 @@ fn train(args: &ScorerArgs, data: String, lab: &Lab) -> anyhow::Result<(Trained,
         hardest: lab.gallery.hardest(&scorer, args.hardest),
     };
     Ok((trained, args.min_recall))
-}
-
-fn copies(lab: &Lab, reference: &Reference) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    let mut original = None;
-    for (number, picture) in lab.gallery.pictures.iter().enumerate() {
-        // Copies follow what they were made of.
-        match (picture.edit, original) {
-            (None, _) => original = Some(number),
-            (Some(_), Some(original)) => {
-                let (features, _) = lab.features(reference, original, number);
-                pairs.push(Pair {
-                    sample: Sample {
-                        features,
-                        label: true,
-                        group: lab.gallery.group(picture.original),
-                        kind: kind_of(
-                            lab.gallery
-                                .kind_of(&lab.gallery.pictures[original], picture),
-                        ),
-                        weight: 1.0,
-                    },
-                    pictures: (original, number),
-                });
-            }
-            (Some(_), None) => {}
-        }
-    }
-    pairs
-}
-
-fn kind_of(kind: PictureKind) -> SampleKind {
-    match kind {
-        PictureKind::Photo => SampleKind::Photo,
-        PictureKind::Sticker => SampleKind::Sticker,
-    }
-}
-
-/// Adds the strangers above the least cosine, and counts the others.
-fn strangers(
-    lab: &Lab,
-    reference: &Reference,
-    options: &mut CascadeOptions,
-    pairs: &mut Vec<Pair>,
-) {
-    let mut near: [Vec<(usize, usize)>; 2] = [Vec::new(), Vec::new()];
-    lab.gallery.visit_stranger_numbers(|first, second| {
-        let pictures = &lab.gallery.pictures;
-        let kind = kind_of(lab.gallery.kind_of(&pictures[first], &pictures[second])) as usize;
-        let (features, _) = lab.features(reference, first, second);
-        if features.cosine >= options.min_cosine {
-            near[kind].push((first, second));
-        } else if options.holds_out(lab.gallery.group(pictures[first].original)) {
-            options.num_far[kind] += 1.0;
-        }
-    });
-    for (kind, near) in [SampleKind::Photo, SampleKind::Sticker]
-        .into_iter()
-        .zip(near)
-    {
-        let n_near = near.len() as u64;
-        let weight = (n_near as f64 / MAX_STRANGERS as f64).max(1.0);
-        for (place, numbers) in near.into_iter().enumerate() {
-            if mix(options.seed, place as u64) % n_near >= MAX_STRANGERS {
-                continue;
-            }
-            let (features, _) = lab.features(reference, numbers.0, numbers.1);
-            let original = lab.gallery.pictures[numbers.0].original;
-            pairs.push(Pair {
-                sample: Sample {
-                    features,
-                    label: false,
-                    group: lab.gallery.group(original),
-                    kind,
-                    weight,
-                },
-                pictures: numbers,
-            });
-        }
-    }
-}
-
-/// Adds each drawn original with its copies, and with every picture of the rest of its family.
-fn drawn_pairs(lab: &Lab, reference: &Reference, pairs: &mut Vec<Pair>) {
-    let first_number = lab.gallery.pictures.len();
-    let first_group = 2 * (lab.gallery.originals.len() as u64 + 1_000_000);
-    for (idx, original) in lab.drawn.iter().enumerate() {
-        if original.edit.is_some() {
-            continue;
-        }
-        for (other_idx, other) in lab.drawn.iter().enumerate() {
-            let is_own = original.member == other.member;
-            if !original.is_family_of(other)
-                || idx == other_idx
-                || other.edit.is_none() && other_idx < idx
-            {
-                continue;
-            }
-            let pictures = (first_number + idx, first_number + other_idx);
-            let (features, _) = lab.features(reference, pictures.0, pictures.1);
-            let family = original.kind as u64 * 1_000_000 + u64::from(original.family);
-            pairs.push(Pair {
-                sample: Sample {
-                    features,
-                    label: is_own,
-                    group: first_group + family,
-                    kind: SampleKind::Drawn,
-                    weight: if is_own { 1.0 } else { DRAWN_WEIGHT },
-                },
-                pictures,
-            });
-        }
-    }
-}
-
-fn judged_pairs(lab: &Lab, reference: &Reference, pairs: &mut Vec<Pair>) {
-    let first_number = lab.gallery.pictures.len() + lab.drawn.len();
-    let first_group = 4 * (lab.gallery.originals.len() as u64 + 10_000_000);
-    for &(a, b, label) in &lab.labels.pairs {
-        let pictures = (first_number + a, first_number + b);
-        let (features, _) = lab.features(reference, pictures.0, pictures.1);
-        pairs.push(Pair {
-            sample: Sample {
-                features,
-                label,
-                group: first_group + a as u64,
-                kind: SampleKind::Judged,
-                weight: 1.0,
-            },
-            pictures,
-        });
-    }
 }
 
 /// Looks closely at pairs that the first stage is in doubt about; returns at how many. Of strangers in doubt beyond
