@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod kernels;
 mod pictures;
+mod postgres;
 mod process;
 mod remote_scorer;
 mod report;
@@ -74,6 +75,8 @@ enum Command {
     Scorer(scorer::Arguments),
     /// Score by a real model server, compare, and kill it in the middle
     RemoteScorer,
+    /// Check the tables of pins on a PostgreSQL server of the system's packages
+    Postgres,
     /// Check licences and duplicate dependencies against `deny.toml`
     Deny,
 }
@@ -109,6 +112,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Scorer(arguments) => report::figures(&scorer::run(&arguments)?),
         Command::Browser => report::figures(&browser::run()?),
         Command::RemoteScorer => report::figures(&remote_scorer::run()?),
+        Command::Postgres => report::figures(&test::postgres()?),
         Command::Deny => report::figures(&deny::run()?),
     }
     Ok(ExitCode::SUCCESS)

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use crate::postgres;
 use crate::process;
 use crate::report;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Something that must be there.
+#[derive(Clone, Copy)]
 struct Need {
     /// What for.
     purpose: &'static str,
@@ -25,11 +27,14 @@ struct Need {
     for_tests: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Probe {
     /// A program in `PATH`.
     Program(&'static str),
     /// libclang, in one of the places where systems put it.
     Libclang,
+    /// A server and its tools, in one of the places where systems put it.
+    Postgres,
 }
 
 const NEEDS: &[Need] = &[
@@ -91,12 +96,29 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+const POSTGRES: Need = Need {
+    purpose: "holds the tables of pins",
+    probe: Probe::Postgres,
+    apt: "postgresql",
+    dnf: "postgresql-server",
+    brew: "postgresql",
+    for_tests: true,
+};
+
+/// Installs PostgreSQL if it is missing.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn postgres() -> anyhow::Result<()> {
+    provide(&[POSTGRES])
+}
+
 /// Installs what a build needs.
 ///
 /// # Errors
 /// If something is missing and cannot be installed from here; the error says what to type.
 pub(crate) fn run() -> anyhow::Result<()> {
-    provide(false)
+    provide_of(false)
 }
 
 /// Installs what a build and the tests need.
@@ -104,11 +126,20 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn run_for_tests() -> anyhow::Result<()> {
-    provide(true)
+    provide_of(true)
 }
 
-fn provide(for_tests: bool) -> anyhow::Result<()> {
-    let missing = missing(for_tests);
+fn provide_of(for_tests: bool) -> anyhow::Result<()> {
+    let needs: Vec<Need> = NEEDS
+        .iter()
+        .filter(|need| for_tests || !need.for_tests)
+        .copied()
+        .collect();
+    provide(&needs)
+}
+
+fn provide(needs: &[Need]) -> anyhow::Result<()> {
+    let missing = missing(needs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -134,23 +165,21 @@ fn provide(for_tests: bool) -> anyhow::Result<()> {
         apt_get(&["update", "-q"])?;
         apt_get(&install)?;
     }
-    let still = self::missing(for_tests);
+    let still = self::missing(needs);
     if !still.is_empty() {
         bail!("{}", advice(&still));
     }
     Ok(())
 }
 
-fn missing(for_tests: bool) -> Vec<&'static Need> {
-    NEEDS
-        .iter()
-        .filter(|need| (for_tests || !need.for_tests) && !is_there(&need.probe))
-        .collect()
+fn missing(needs: &[Need]) -> Vec<&Need> {
+    needs.iter().filter(|need| !is_there(need.probe)).collect()
 }
 
-fn is_there(probe: &Probe) -> bool {
+fn is_there(probe: Probe) -> bool {
     match probe {
         Probe::Program(name) => in_path(name),
+        Probe::Postgres => postgres::programs().is_some(),
         Probe::Libclang => {
             std::env::var_os("LIBCLANG_PATH").is_some()
                 || cfg!(target_os = "macos") && in_path("clang")

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::postgres::Postgres;
 use crate::report;
 use crate::workspace::{self, cargo};
 use crate::{browser, crash, deny, hostile, process, rest, setup};
@@ -252,6 +253,25 @@ fn doc() -> anyhow::Result<Value> {
 
 fn rest_section() -> anyhow::Result<Value> {
     rest::run(&rest::Arguments::all())
+}
+
+/// Tables on PostgreSQL: the conformance suite against a server that is started here, and the scenarios of pins with their
+/// tables on it. Not a section: it builds everything again with another set of features.
+///
+/// # Errors
+/// If the server cannot be started, or a check fails.
+pub(crate) fn postgres() -> anyhow::Result<Value> {
+    let postgres = Postgres::start()?;
+    let mut suite = cargo(&["test", "--workspace", "--features", "likeness/full"])?;
+    suite
+        .args(["--test", "it", "postgres"])
+        .env("LIKENESS_TEST_POSTGRES", postgres.database("suite")?);
+    process::run(suite, BUILD_LIMIT)?;
+    let binary = workspace::build_likeness_full(false)?;
+    rest::run_with(&binary, Some("pins"), &|number| {
+        let url = postgres.database(&format!("rest_{number}"))?;
+        Ok(vec![("LIKENESS__PINS__TABLES".to_owned(), url)])
+    })
 }
 
 fn hostile_section() -> anyhow::Result<Value> {

@@ -15,10 +15,15 @@ use crate::process;
 const BUILD_LIMIT: Duration = Duration::from_secs(50 * 60);
 const PULL_LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// Returns the root of the workspace.
+/// Returns the root of the workspace: as Cargo says when it runs this, else where it was built. Clones that share a
+/// target folder share this program.
 pub(crate) fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    match manifest.parent() {
+        Some(root) => root.to_path_buf(),
+        None => manifest,
+    }
 }
 
 /// Returns the folder that outlives a run.
@@ -116,6 +121,28 @@ pub(crate) fn build_likeness_failpoints() -> anyhow::Result<PathBuf> {
     )?;
     let built = existing(target()?.join("debug/likeness"))?;
     let kept = built.with_file_name("likeness-failpoints");
+    std::fs::copy(&built, &kept).with_context(|| format!("copying to {}", kept.display()))?;
+    Ok(kept)
+}
+
+/// Builds `likeness` with every product, in the development profile or in release, and returns a copy of the binary
+/// under a name of its own, which the next build does not replace.
+///
+/// # Errors
+/// If the build fails.
+pub(crate) fn build_likeness_full(release: bool) -> anyhow::Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("LIKENESS_BINARY") {
+        return existing(PathBuf::from(binary));
+    }
+    let mut build = cargo(&["build", "--workspace", "--bin", "likeness"])?;
+    build.args(["--features", "likeness/full"]);
+    let profile = if release { "release" } else { "debug" };
+    if release {
+        build.arg("--release");
+    }
+    process::run(build, BUILD_LIMIT)?;
+    let built = existing(target()?.join(profile).join("likeness"))?;
+    let kept = built.with_file_name("likeness-full");
     std::fs::copy(&built, &kept).with_context(|| format!("copying to {}", kept.display()))?;
     Ok(kept)
 }

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | log, state, steps | [`MemoryStore`] | [`EmbeddedStore`]: one RocksDB database for all three |
 //! | objects | [`MemoryObjectStore`] | [`FolderObjectStore`] |
-//! | catalog | [`MemoryCatalog`] | [`SqliteCatalog`] |
+//! | catalog, jobs | [`MemoryCatalog`], [`MemoryJobs`] | [`SqliteCatalog`] |
+//! | tables | [`MemoryTables`] | [`SqliteTables`]; `PostgresTables`, elsewhere (feature `postgres`) |
 //! | row scorer | | [`OpenInferenceScorer`], elsewhere (feature `open-inference`) |
 //! | exact vectors of the index | `MemoryVectors` of `likeness-index` | [`open_vector_file`]: a mapped file |
 //!
@@ -21,6 +22,8 @@ mod folder;
 pub mod metrics;
 #[cfg(feature = "open-inference")]
 mod open_inference;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "embedded")]
 mod rocksdb;
 #[cfg(feature = "embedded")]
@@ -28,17 +31,25 @@ mod sql;
 #[cfg(feature = "embedded")]
 mod sqlite;
 #[cfg(feature = "embedded")]
+mod sqlite_jobs;
+#[cfg(feature = "embedded")]
+mod sqlite_tables;
+#[cfg(feature = "embedded")]
 mod vector_file;
 
 #[cfg(feature = "open-inference")]
 pub use open_inference::{OpenInferenceConfig, OpenInferenceScorer, open_inference};
 
-pub use memory::{MemoryCatalog, MemoryObjectStore, MemoryStore};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresTables, open_postgres};
+
+pub use memory::{MemoryCatalog, MemoryJobs, MemoryObjectStore, MemoryStore, MemoryTables};
 
 #[cfg(feature = "embedded")]
 pub use {
     folder::{FolderConfig, FolderObjectStore, open_folder},
     rocksdb::{EmbeddedConfig, EmbeddedStore, SyncPolicy, open_embedded},
     sqlite::{SqliteCatalog, SqliteConfig, open_sqlite},
+    sqlite_tables::{SqliteTables, open_sqlite_tables},
     vector_file::{VectorFileConfig, open_vector_file},
 };

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::durable::create_folder;
 use crate::sql;
 
-const STORE: &str = "catalog (sqlite)";
+pub(crate) const STORE: &str = "catalog (sqlite)";
 
 /// `lkns`, in the file's header.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"lkns");
@@ -107,7 +107,7 @@ fn refuse_torn_header(path: &Path) -> StoreResult<()> {
     Ok(())
 }
 
-/// Generations, settings and leases in one SQLite file.
+/// Generations, settings, leases and runs of jobs in one SQLite file.
 #[derive(Debug)]
 pub struct SqliteCatalog {
     connection: Arc<Mutex<Connection>>,
@@ -160,7 +160,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<Version> {
 impl SqliteCatalog {
     /// Runs `work` in a transaction that no other writer can come between, and commits it if it
     /// returns `Ok`.
-    async fn transaction<T, F>(&self, work: F) -> StoreResult<T>
+    pub(crate) async fn transaction<T, F>(&self, work: F) -> StoreResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, CatalogError> + Send + 'static,
@@ -186,7 +186,7 @@ impl SqliteCatalog {
 }
 
 /// What can go wrong inside a transaction.
-enum CatalogError {
+pub(crate) enum CatalogError {
     Sqlite(rusqlite::Error),
     Store(StoreError),
 }
@@ -361,7 +361,7 @@ fn read_lease(row: &Row<'_>) -> rusqlite::Result<StoreResult<Lease>> {
     Ok(lease())
 }
 
-fn to_sql(number: u64) -> StoreResult<i64> {
+pub(crate) fn to_sql(number: u64) -> StoreResult<i64> {
     i64::try_from(number)
         .map_err(|_| StoreError::invalid(STORE, format!("{number} does not fit into 63 bits")))
 }

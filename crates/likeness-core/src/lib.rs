@@ -1,4 +1,4 @@
-//! What every other crate of likeness agrees on: identifiers, records, errors, and the four ports.
+//! What every other crate of likeness agrees on: identifiers, records, errors, and the ports.
 //!
 //! A *port* is a trait that states what the engine needs from a product (a log, a key-value store,
 //! an object store, a relational catalog) in the engine's own words, and no more than every
@@ -12,11 +12,14 @@ mod id;
 
 pub mod catalog;
 pub mod fault;
+pub mod jobs;
 pub mod log;
 pub mod objects;
 pub mod scoring;
+pub mod sql;
 pub mod state;
 pub mod step;
+pub mod table;
 pub mod testsuite;
 
 pub use error::{BoxError, StoreError, StoreResult};

@@ -16,6 +16,14 @@ pub enum EngineError {
     /// No such bank.
     #[error("no bank with the name `{0}`; `likeness bank list` shows those there are")]
     BankNotFound(String),
+    /// No such job.
+    #[error("no job with the name `{0}`; `likeness jobs` shows those there are")]
+    JobNotFound(String),
+    /// No such run of the job.
+    #[error(
+        "the job has no run with the number {0}; `likeness jobs history NAME` shows those there are"
+    )]
+    RunNotFound(u64),
     /// No such pair of images.
     #[error("no two images have the numbers `{0}`; `GET /v1/reviews` lists pairs")]
     PairNotFound(String),
@@ -109,6 +117,8 @@ impl EngineError {
             Self::ImageNotFound(_) => "image_not_found",
             Self::ClusterNotFound(_) => "cluster_not_found",
             Self::BankNotFound(_) => "bank_not_found",
+            Self::JobNotFound(_) => "job_not_found",
+            Self::RunNotFound(_) => "run_not_found",
             Self::PairNotFound(_) => "pair_not_found",
             Self::NotDecided(_) => "not_decided",
             Self::EmbeddingConflict { .. } => "embedding_conflict",

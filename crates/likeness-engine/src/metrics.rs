@@ -4,6 +4,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Attempts of jobs, by `job` and `outcome`.
+pub const JOB_RUNS_TOTAL: &str = "likeness_job_runs_total";
+/// Time of an attempt, by `job`.
+pub const JOB_RUN_SECONDS: &str = "likeness_job_run_seconds";
+/// When a job last succeeded, by `job`.
+pub const JOB_LAST_SUCCESS_SECONDS: &str = "likeness_job_last_success_seconds";
 /// Uploads, by `outcome` (`created`, `existed`, `refused`).
 pub const UPLOADS_TOTAL: &str = "likeness_dedup_uploads_total";
 /// Images that a stage has committed, by `stage`.
@@ -55,6 +61,24 @@ pub const INDEX_RECALL: &str = "likeness_index_recall_ratio";
 pub const INDEX_RECALL_LOW: &str = "likeness_index_recall_low_ratio";
 /// Upper end of the recall's 95 % interval.
 pub const INDEX_RECALL_HIGH: &str = "likeness_index_recall_high_ratio";
+/// Pins, geolocations and users at the door, by `kind` and `outcome` (`accepted`, `refused`).
+pub const PIN_EVENTS_TOTAL: &str = "likeness_pins_events_total";
+/// Records that the stream of pins has not committed yet, at most, by `topic`.
+pub const PINS_LAG_RECORDS: &str = "likeness_pins_lag_records";
+/// How long ago the last record that it committed was received, while there are more, by `topic`.
+pub const PINS_LAG_SECONDS: &str = "likeness_pins_lag_seconds";
+/// Event time before which what comes is late, in seconds since 1970.
+pub const PINS_WATERMARK_SECONDS: &str = "likeness_pins_watermark_seconds";
+/// Rows of clean events that were written, by `kind`.
+pub const PINS_ROWS_TOTAL: &str = "likeness_pins_rows_total";
+/// Events that could not be cleaned, by `kind`.
+pub const PINS_REJECTED_TOTAL: &str = "likeness_pins_rejected_events_total";
+/// Pins whose event time the watermark had passed when it was learnt.
+pub const PINS_LATE_TOTAL: &str = "likeness_pins_late_events_total";
+/// Pins that were moved by a geolocation that came later.
+pub const PINS_MOVED_TOTAL: &str = "likeness_pins_moved_events_total";
+/// Attempts of the stream of pins that failed and were made again.
+pub const PINS_RETRIES_TOTAL: &str = "likeness_pins_stream_retries_total";
 /// Pairs that wait for review.
 pub const REVIEW_OPEN_PAIRS: &str = "likeness_review_open_pairs";
 /// Pairs that dropped out of the full review queue. Only grows.
@@ -65,6 +89,20 @@ pub const REVIEW_LABELS: &str = "likeness_review_labels";
 /// Describes every metric to the recorder. Call once, after the recorder is installed.
 pub fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        JOB_RUNS_TOTAL,
+        "Attempts of jobs by outcome: succeeded, retried, failed"
+    );
+    describe_histogram!(
+        JOB_RUN_SECONDS,
+        Unit::Seconds,
+        "Time of an attempt of a job"
+    );
+    describe_gauge!(
+        JOB_LAST_SUCCESS_SECONDS,
+        Unit::Seconds,
+        "When a job last succeeded, since 1970"
+    );
     describe_counter!(UPLOADS_TOTAL, "Uploads by outcome");
     describe_counter!(STAGE_IMAGES_TOTAL, "Images that a stage has committed");
     describe_gauge!(
@@ -119,6 +157,35 @@ pub fn describe() {
     describe_gauge!(INDEX_RECALL, "Recall@10 of the latest audited searches");
     describe_gauge!(INDEX_RECALL_LOW, "Lower end of the recall's 95 % interval");
     describe_gauge!(INDEX_RECALL_HIGH, "Upper end of the recall's 95 % interval");
+    describe_counter!(
+        PIN_EVENTS_TOTAL,
+        "Pins, geolocations and users at the door by outcome"
+    );
+    describe_gauge!(
+        PINS_LAG_RECORDS,
+        "Records that the stream of pins has not committed yet, at most"
+    );
+    describe_gauge!(
+        PINS_LAG_SECONDS,
+        Unit::Seconds,
+        "How long ago the last committed record was received, while there are more"
+    );
+    describe_gauge!(
+        PINS_WATERMARK_SECONDS,
+        Unit::Seconds,
+        "Event time before which pins are late, since 1970"
+    );
+    describe_counter!(PINS_ROWS_TOTAL, "Rows of clean events that were written");
+    describe_counter!(PINS_REJECTED_TOTAL, "Events that could not be cleaned");
+    describe_counter!(PINS_LATE_TOTAL, "Pins behind the watermark");
+    describe_counter!(
+        PINS_MOVED_TOTAL,
+        "Pins that were moved by a geolocation that came later"
+    );
+    describe_counter!(
+        PINS_RETRIES_TOTAL,
+        "Attempts of the stream of pins that failed and were made again"
+    );
     describe_gauge!(REVIEW_OPEN_PAIRS, "Pairs that wait for review");
     describe_gauge!(
         REVIEW_DROPPED_PAIRS,

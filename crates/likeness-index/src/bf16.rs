@@ -31,6 +31,13 @@ pub fn from_le_bytes(bytes: &[u8]) -> Option<Vec<u16>> {
         .then(|| pairs.iter().map(|&pair| u16::from_le_bytes(pair)).collect())
 }
 
+/// Reads what [`to_le_bytes`] wrote, widened as by [`decode`]; `None` when the number of bytes is odd.
+pub fn decode_le_bytes(bytes: &[u8]) -> Option<Vec<f32>> {
+    let (pairs, rest) = bytes.as_chunks::<NUM_BYTES>();
+    let wide = |pair: &[u8; NUM_BYTES]| decode_one(u16::from_le_bytes(*pair));
+    rest.is_empty().then(|| pairs.iter().map(wide).collect())
+}
+
 /// Rounds one component, see [`encode`].
 #[inline]
 pub fn encode_one(value: f32) -> u16 {

@@ -30,6 +30,7 @@ pub mod bf16;
 mod candidates;
 pub mod cells;
 mod code;
+mod compare;
 mod directory;
 mod error;
 mod exact;
@@ -48,6 +49,7 @@ pub use cells::{
     Accuracy, Answer, Cells, CellsParams, CellsStats, Certificate, Loader, Metric, RowChange,
     RowKey, SearchParams,
 };
+pub use compare::{cosine, inner_product};
 pub use error::IndexError;
 pub use exact::{DEFAULT_RERANK, ExactIndex, ExactParams};
 pub use filter::Filter;

@@ -5,6 +5,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use likeness_engine::dedup::Dedup;
+use likeness_engine::ops::Scheduler;
+use likeness_engine::pins::{PinStream, Pins};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -20,6 +22,9 @@ pub type MetricsFn = Arc<dyn Fn() -> String + Send + Sync>;
 /// What every handler can reach.
 pub(crate) struct App {
     pub(crate) dedup: Arc<Dedup>,
+    pub(crate) pins: Pins,
+    pub(crate) jobs: Arc<Scheduler>,
+    pub(crate) stream: Arc<PinStream>,
     pub(crate) config: ServerConfig,
     pub(crate) render_metrics: MetricsFn,
     /// Cancelled when the server is to stop; `/readyz` is false from then on, streams end.
@@ -46,20 +51,39 @@ impl App {
     }
 }
 
+/// Lines of the engine that are served. They run already, and are stopped by whoever made them, afterwards.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    /// Near-duplicates.
+    pub dedup: Arc<Dedup>,
+    /// Rows and live numbers of pins.
+    pub stream: Arc<PinStream>,
+    /// What runs by the clock.
+    pub jobs: Arc<Scheduler>,
+}
+
 /// Returns the whole HTTP interface, pages included, to be served by [`serve`](crate::serve()) or
 /// called in tests.
 ///
 /// # Errors
 /// [`ServerError`] if the configuration is invalid, or the system gives no random bytes.
 pub fn router(
-    dedup: Arc<Dedup>,
+    lines: Lines,
     config: ServerConfig,
     render_metrics: MetricsFn,
     shutdown: CancellationToken,
 ) -> Result<Router, ServerError> {
     config.validate()?;
-    let app = Arc::new(App {
+    let Lines {
         dedup,
+        stream,
+        jobs,
+    } = lines;
+    let app = Arc::new(App {
+        pins: Pins::new(Arc::clone(&dedup.ports().steps)),
+        dedup,
+        jobs,
+        stream,
         render_metrics,
         shutdown,
         sessions: Sessions::new()?,

@@ -36,6 +36,10 @@ pub(crate) enum Asset {
     Orphans,
     /// The review queue.
     Review,
+    /// Runs of jobs.
+    Jobs,
+    /// Live numbers of pins.
+    Pins,
 }
 
 struct Embedded {
@@ -73,10 +77,12 @@ static EMBEDDED: LazyLock<Vec<Embedded>> = LazyLock::new(|| {
             Asset::Orphans,
             include_str!("../assets/orphans.js").to_owned(),
         ),
+        embed(Asset::Jobs, include_str!("../assets/jobs.js").to_owned()),
         embed(
             Asset::Review,
             include_str!("../assets/review.js").to_owned(),
         ),
+        embed(Asset::Pins, with_common(include_str!("../assets/pins.js"))),
     ];
     all.push(common);
     all
@@ -93,7 +99,9 @@ fn embed(asset: Asset, content: String) -> Embedded {
         Asset::Upload => ("upload", "js", "text/javascript; charset=utf-8"),
         Asset::Correct => ("correct", "js", "text/javascript; charset=utf-8"),
         Asset::Orphans => ("orphans", "js", "text/javascript; charset=utf-8"),
+        Asset::Jobs => ("jobs", "js", "text/javascript; charset=utf-8"),
         Asset::Review => ("review", "js", "text/javascript; charset=utf-8"),
+        Asset::Pins => ("pins", "js", "text/javascript; charset=utf-8"),
     };
     let digest = sha2::Sha256::digest(content.as_bytes());
     let hash: String = digest[..8]

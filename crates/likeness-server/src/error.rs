@@ -83,6 +83,14 @@ pub enum ApiError {
     /// The body did not arrive in time.
     #[error("the body did not arrive within {} s", .0.as_secs())]
     BodyTimeout(Duration),
+    /// An event that cannot be stored.
+    #[error("{} {reason}", field.as_ref().map_or("the event".to_owned(), |field| format!("`{field}`")))]
+    Event {
+        /// The field that is wrong; absent if it is the whole event.
+        field: Option<String>,
+        /// What is wrong.
+        reason: String,
+    },
     /// The picture was stored, and then could not be decoded.
     #[error("{}", .0.message)]
     Rejected(Rejection),
@@ -131,6 +139,8 @@ impl ApiError {
                     EngineError::ImageNotFound(_)
                     | EngineError::ClusterNotFound(_)
                     | EngineError::BankNotFound(_)
+                    | EngineError::JobNotFound(_)
+                    | EngineError::RunNotFound(_)
                     | EngineError::PairNotFound(_)
                     | EngineError::NotWaiting(_) => StatusCode::NOT_FOUND,
                     EngineError::Erased(_) => StatusCode::GONE,
@@ -167,6 +177,7 @@ impl ApiError {
             }
             Self::TooManyBytes { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_bytes"),
             Self::BodyTimeout(_) => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Self::Event { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_event"),
             Self::Rejected(rejection) => (picture_status(&rejection.code), &rejection.code),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

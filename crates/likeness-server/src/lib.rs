@@ -2,6 +2,7 @@
 //!
 //! - `/v1/…`: JSON. Every error has the body `{"error": {"code", "message"}}`; the one place that
 //!   knows which cause has which status is [`ApiError`]. Unknown query parameters are errors.
+//! - `/pin/`: one pin, where the posting emulators of such services send it.
 //! - `/`, `/clusters`, `/clusters/{head}`, `/images/{id}`, `/upload`: pages, rendered here, with
 //!   small modules of plain JavaScript where a page needs them. Everything they load is embedded in
 //!   the binary, under names that carry a hash of the content.
@@ -34,7 +35,7 @@ mod serve;
 mod time;
 mod urls;
 
-pub use app::{MetricsFn, router};
+pub use app::{Lines, MetricsFn, router};
 pub use config::{ApiKey, Scope, ServerConfig};
 pub use embedding::{EmbeddingBody, VectorBody, VectorEncoding};
 pub use error::{ApiError, ServerError};

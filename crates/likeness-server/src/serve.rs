@@ -10,7 +10,6 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use likeness_engine::dedup::Dedup;
 use metrics::counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::app::{MetricsFn, router};
+use crate::app::{Lines, MetricsFn, router};
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::metrics::HTTP_SHED_TOTAL;
@@ -32,19 +31,19 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
     connection: close\r\ncontent-type: application/json\r\ncontent-length: 66\r\n\r\n\
     {\"error\":{\"code\":\"busy\",\"message\":\"too many connections at once\"}}";
 
-/// Serves `dedup` on `listener` until `shutdown` is cancelled.
+/// Serves `lines` on `listener` until `shutdown` is cancelled.
 ///
 /// Then, in this order: `/readyz` turns false and event streams end; after
 /// [`stop_delay`](ServerConfig::stop_delay) no further connection is accepted; requests in progress
-/// are answered, for at most [`drain_timeout`](ServerConfig::drain_timeout). The engine is left
-/// running: stop it afterwards.
+/// are answered, for at most [`drain_timeout`](ServerConfig::drain_timeout). The engine and
+/// the stream are left running: stop them afterwards.
 ///
 /// # Errors
 /// [`ServerError::KeysNeeded`] or [`ServerError::Config`] before anything is served,
 /// [`ServerError::DrainTimeout`] if requests had to be cut off at the end.
 pub async fn serve(
     listener: TcpListener,
-    dedup: Arc<Dedup>,
+    lines: Lines,
     config: ServerConfig,
     render_metrics: MetricsFn,
     shutdown: CancellationToken,
@@ -58,7 +57,7 @@ pub async fn serve(
         .header_read_timeout(config.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
-    let router = router(dedup, config, render_metrics, shutdown.clone())?;
+    let router = router(lines, config, render_metrics, shutdown.clone())?;
     info!(%address, "serving");
 
     let tasks = TaskTracker::new();

@@ -32,6 +32,11 @@ pub(crate) fn bank_page(name: &str) -> String {
     format!("/banks/{}", encode(name))
 }
 
+/// Page of a job.
+pub(crate) fn job_page(name: &str) -> String {
+    format!("/jobs/{}", encode(name))
+}
+
 /// A small JPEG of a bank's reference.
 pub(crate) fn reference_thumbnail(bank: &str, sha256: &str) -> String {
     format!(

@@ -67,17 +67,8 @@ pub fn pdq_dihedral(image: &RgbImage) -> [PdqHash; 8] {
         return [PdqHash([0; 32]); 8];
     };
     crate::Orientation::ALL.map(|orientation| {
-        use crate::Orientation::{
-            MirrorHorizontal, MirrorVertical, Normal, Rotate90, Rotate180, Rotate270, Transpose,
-            Transverse,
-        };
         // First rows and columns are exchanged, then the result is mirrored.
-        let (mirror_x, mirror_y) = match orientation {
-            Normal | Transpose => (false, false),
-            MirrorHorizontal | Rotate90 => (true, false),
-            Rotate180 | Transverse => (true, true),
-            MirrorVertical | Rotate270 => (false, true),
-        };
+        let (mirror_x, mirror_y) = dihedral::mirrors(orientation);
         let mut turned = [[0.0; FREQUENCIES]; FREQUENCIES];
         for (y, row) in turned.iter_mut().enumerate() {
             for (x, value) in row.iter_mut().enumerate() {

@@ -1,10 +1,10 @@
 //! The HTTP interface of a running server, as the commands use it.
 
 mod banks;
-
-mod reviews;
-
 mod changes;
+mod jobs;
+mod pins;
+mod reviews;
 
 use std::fmt;
 use std::io::{BufRead, BufReader};
@@ -27,8 +27,12 @@ use likeness_server::EmbeddingBody;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::cli;
 use crate::cli::orphans::OrphanList;
+use crate::error::Refusal;
+use crate::instance;
 
+pub(crate) use pins::Ingested;
 pub(crate) use reviews::Answer;
 
 /// Time for an answer, except from streams.
@@ -92,6 +96,27 @@ impl Client {
             base: url.trim_end_matches('/').into(),
             authorization: key.map(|key| format!("Bearer {key}").into()),
         }
+    }
+
+    /// Returns a client of the server that was named, or of the one that has the data directory open.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if there is none.
+    pub(crate) async fn find(context: &cli::Context) -> anyhow::Result<Self> {
+        let key = context.key.as_deref();
+        if let Some(url) = &context.server {
+            return Ok(Self::new(url, key));
+        }
+        if let Some(instance) = instance::read(&context.data_dir) {
+            let client = Self::new(&instance.url, key);
+            if client.is_alive().await {
+                return Ok(client);
+            }
+        }
+        Err(Refusal::Unavailable.because(format!(
+            "no server has `{}` open; start one with `likeness serve`, or name one with `--server`",
+            context.data_dir.display()
+        )))
     }
 
     /// Returns the address of the server's root.

@@ -30,6 +30,9 @@ const MAX_CACHED: usize = 4;
 /// Side of the pictures that fill the other places of a collage.
 const OTHERS_SIDE: u32 = 512;
 
+/// The first photos: collages show them besides their own. Three at a time, and one may be the photo itself.
+pub(crate) const MAX_OTHERS: usize = 4;
+
 /// Photos to make copies of.
 #[derive(Debug)]
 pub(crate) struct Corpus {
@@ -140,8 +143,7 @@ impl Corpus {
                 .ok()
                 .and_then(|bytes| decode(&bytes, &limits, Some(OTHERS_SIDE)).ok());
             match decoded {
-                // Three are used at a time, and one may be the photo itself.
-                Some(decoded) if others.len() < 4 => {
+                Some(decoded) if others.len() < MAX_OTHERS => {
                     others.push((photos.len(), decoded.image.fit_within(OTHERS_SIDE)));
                     photos.push(file);
                 }

@@ -356,7 +356,7 @@ fn rejection(image: ImageView) -> Decision {
 }
 
 /// Returns how long to wait before the same call may succeed; `None` if it will not.
-fn retry_after(error: &anyhow::Error) -> Option<Duration> {
+pub(crate) fn retry_after(error: &anyhow::Error) -> Option<Duration> {
     if let Some(EngineError::Overloaded { retry_after, .. }) = error.downcast_ref() {
         return Some(*retry_after);
     }

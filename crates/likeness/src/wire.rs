@@ -7,16 +7,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 use likeness_adapters::{
     EmbeddedConfig, EmbeddedStore, FolderConfig, MemoryCatalog, MemoryObjectStore, MemoryStore,
-    OpenInferenceConfig, SqliteConfig, VectorFileConfig, open_embedded, open_folder,
-    open_inference, open_sqlite, open_vector_file,
+    OpenInferenceConfig, SqliteCatalog, SqliteConfig, VectorFileConfig, open_embedded, open_folder,
+    open_inference, open_sqlite, open_sqlite_tables, open_vector_file,
 };
-use likeness_core::StoreResult;
 use likeness_core::objects::ObjectStore;
 use likeness_core::scoring::RowScorer;
+use likeness_core::sql::Tables;
+use likeness_core::{StoreError, StoreResult};
 use likeness_engine::dedup::remote_scorer::{PairModel, RemoteModel};
 use likeness_engine::dedup::scorer::Scorer;
-use likeness_engine::dedup::{Dedup, DedupConfig, JoinConfig, Ports};
+use likeness_engine::dedup::{Dedup, DedupConfig, JoinConfig, Ports, ReclusterPlan};
+use likeness_engine::ops::{Covers, Scheduler};
+use likeness_engine::pins::PinStream;
 use likeness_index::OpenedVectors;
+use likeness_server::Lines;
 use likeness_vision::models::manifest::{Manifest, ModelKind};
 use likeness_vision::models::store::{ModelStore, StoreError as ModelStoreError, StoredModel};
 use likeness_vision::runtime::onnx::{OnnxEmbedder, OnnxRuntime};
@@ -26,6 +30,7 @@ use crate::cli::Context;
 use crate::config::{DedupSection, StoresConfig, or_default};
 use crate::error::Refusal;
 use crate::onnx_scorer::OnnxScorer;
+use crate::pins_section::TablesAddress;
 use crate::scorer_model::{Address, address, is_model, onnx_file};
 
 /// Opens the data directory, making it if need be.
@@ -36,6 +41,14 @@ pub(crate) async fn open(context: &Context) -> anyhow::Result<Arc<Dedup>> {
     // Models first: without them nothing should be created.
     let models = load_models(context).await?;
     let ports = embedded_ports(&context.data_dir, &context.config.stores).await?;
+    open_with(context, ports, models).await
+}
+
+async fn open_with(
+    context: &Context,
+    ports: Ports,
+    models: Arc<ModelPool>,
+) -> anyhow::Result<Arc<Dedup>> {
     let config = context.config.dedup_config();
     let dim = match config.join.primary() {
         Some(kind) => kind.dimension,
@@ -43,6 +56,69 @@ pub(crate) async fn open(context: &Context) -> anyhow::Result<Arc<Dedup>> {
     };
     let vectors = vector_file(&context.data_dir, dim).await?;
     start(context, ports, vectors, models, config).await
+}
+
+/// Opens the data directory, and starts all that is served.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_lines(context: &Context) -> anyhow::Result<Lines> {
+    let models = load_models(context).await?;
+    let (ports, catalog) = embedded_stores(&context.data_dir, &context.config.stores).await?;
+    let dedup = open_with(context, ports, models).await?;
+    let stream = match start_pins(context, &dedup).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            dedup.shutdown().await;
+            return Err(error);
+        }
+    };
+    let plan = Arc::new(ReclusterPlan::new(Arc::clone(&dedup)));
+    let section = &context.config.jobs.recluster_plan;
+    let specs = vec![section.spec(plan, Covers::DayBefore)];
+    let jobs = Scheduler::new(catalog.clone(), catalog, specs);
+    jobs.start();
+    Ok(Lines {
+        dedup,
+        stream,
+        jobs,
+    })
+}
+
+/// Stops what [`open_lines`] has started, along the way of the data: what reads the log goes before what writes it.
+pub(crate) async fn close_lines(lines: Lines) {
+    lines.jobs.stop().await;
+    lines.stream.shutdown().await;
+    lines.dedup.shutdown().await;
+}
+
+/// Opens the tables of pins and starts the stream into them. A database elsewhere need not be reached yet.
+///
+/// # Errors
+/// If the file cannot be opened, or the product is not built in.
+pub(crate) async fn start_pins(context: &Context, dedup: &Dedup) -> anyhow::Result<Arc<PinStream>> {
+    let section = &context.config.pins;
+    let tables = open_tables(&section.tables, &context.data_dir)
+        .await
+        .context("cannot open the tables of pins (`pins.tables`)")?;
+    let log = dedup.ports().log.clone();
+    Ok(Arc::new(PinStream::start(log, tables, section.config())))
+}
+
+async fn open_tables(address: &TablesAddress, data_dir: &Path) -> StoreResult<Arc<dyn Tables>> {
+    if address.is_sqlite() {
+        let config = SqliteConfig {
+            path: data_dir.join("pins.sqlite3"),
+        };
+        let opened = tokio::task::spawn_blocking(move || open_sqlite_tables(&config)).await;
+        return Ok(opened.map_err(|error| StoreError::unavailable("tables", error))??);
+    }
+    #[cfg(feature = "postgres")]
+    return Ok(likeness_adapters::open_postgres(&address.0)?);
+    #[cfg(not(feature = "postgres"))]
+    Err(StoreError::NotBuilt {
+        backend: "postgres",
+    })
 }
 
 /// Opens stores in memory, for what is not to be kept. The object store is returned as well, so
@@ -112,8 +188,12 @@ async fn start(
 /// objects/       images, thumbnails
 /// catalog.sqlite generations, leases
 /// index/         exact vectors of the index, by `vector_file`
+/// pins.sqlite3   rows and numbers of pins, by `start_pins`
 /// ```
-async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Result<Ports> {
+async fn embedded_stores(
+    data_dir: &Path,
+    config: &StoresConfig,
+) -> anyhow::Result<(Ports, Arc<SqliteCatalog>)> {
     let cannot_open = || format!("cannot open the data directory `{}`", data_dir.display());
     let store = open_store(&data_dir.join("store"), config)
         .await
@@ -129,13 +209,19 @@ async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Resul
     })
     .await?
     .with_context(cannot_open)?;
-    Ok(Ports {
+    let ports = Ports {
         log: store.clone(),
         state: store.clone(),
         steps: store,
         objects,
-        catalog,
-    })
+        catalog: catalog.clone(),
+    };
+    Ok((ports, catalog))
+}
+
+async fn embedded_ports(data_dir: &Path, config: &StoresConfig) -> anyhow::Result<Ports> {
+    let (ports, _) = embedded_stores(data_dir, config).await?;
+    Ok(ports)
 }
 
 /// Opens the file of exact vectors.
@@ -282,13 +368,16 @@ pub(crate) fn scorer_file(scorer: &str) -> anyhow::Result<Scorer> {
     load_scorer(Path::new(scorer))
 }
 
-/// Reads the scorer in `file`, or returns the built-in one for an empty path.
+/// Reads the scorer in `file`, or returns the built-in one of that name, or the newest for an empty path.
 ///
 /// # Errors
 /// If the file cannot be read or is no scorer.
 pub(crate) fn load_scorer(file: &Path) -> anyhow::Result<Scorer> {
     if file.as_os_str().is_empty() {
         return Ok(Scorer::builtin());
+    }
+    if let Some(builtin) = Scorer::builtins().find(|builtin| Path::new(&builtin.id()) == file) {
+        return Ok(builtin);
     }
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the scorer `{}`", file.display()))?;

@@ -9,6 +9,7 @@ mod index;
 mod machine;
 mod near_duplicates;
 mod page;
+mod pins;
 mod plot;
 pub(crate) mod python;
 mod results;
@@ -30,6 +31,8 @@ enum Subject {
     Index(index::Arguments),
     /// Copies and hard negatives, against PDQ, the plain cosine and imagededup's hashes on the same files
     NearDuplicates(near_duplicates::Arguments),
+    /// The stream of pins into SQLite and into PostgreSQL: rate, lag, and whether all are there once
+    Pins(pins::Arguments),
 }
 
 /// Measures and returns the figures.
@@ -40,5 +43,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     match &arguments.subject {
         Subject::Index(arguments) => index::run(arguments),
         Subject::NearDuplicates(arguments) => near_duplicates::run(arguments),
+        Subject::Pins(arguments) => pins::run(arguments),
     }
 }

@@ -33,17 +33,23 @@ pub(crate) struct Arguments {
         default_value = "standard,extreme"
     )]
     lists: Vec<String>,
-    /// Sample sets of photos
+    /// Sample sets of photos; those that the built-in scorer was not fitted on, and four photos that it was
     #[arg(
         long,
         value_delimiter = ',',
         value_name = "NAMES",
-        default_value = "nature,wallpapers-16,wallpapers-20,people,gcompris"
+        default_value = "nature,ukui,wallpapers-16,wallpapers-20"
     )]
     sets: Vec<String>,
     /// Most photos of all sets together
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Synthetic embeddings that every photo and copy is compared with besides
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    distractors: u64,
+    /// Which views are compared, as `dedup.views`
+    #[arg(long, value_name = "VIEWS", default_value = "regions+inverted")]
+    views: String,
     /// Scorer to evaluate [default: the built-in one]
     #[arg(long, value_name = "FILE")]
     scorer: Option<PathBuf>,
@@ -92,6 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             "found_at_1e-6": at_a_millionth,
             "found": evaluated["recall"],
             "strangers_joined": evaluated["false_positives"],
+            "crowd": evaluated["crowd"],
             "hard_negatives": evaluated["hard_negatives"]["pairs"],
             "pair_f1": evaluated["clusters"]["pair_f1"],
             "bcubed_f1": evaluated["clusters"]["bcubed_f1"],
@@ -152,7 +159,8 @@ impl Bench<'_> {
             let file = folder.path().join(method).with_extension("json");
             evaluate.arg("--hashes").arg(file);
         }
-        evaluate.arg("--json");
+        let distractors = self.arguments.distractors.to_string();
+        evaluate.args(["--json", "--distractors", &distractors]);
         let output = process::output(evaluate, RUN_LIMIT)?;
         if !output.success {
             bail!("`likeness eval near-duplicates` failed: {}", output.stderr);
@@ -174,7 +182,8 @@ impl Bench<'_> {
             .arg(self.samples.join(SCENES))
             .arg("--families")
             .arg(families())
-            .env("LIKENESS_MODELS", &self.models);
+            .env("LIKENESS_MODELS", &self.models)
+            .env("LIKENESS__DEDUP__VIEWS", &self.arguments.views);
         for set in &self.arguments.sets {
             command.arg("--photos").arg(self.samples.join(set));
         }

@@ -2,7 +2,9 @@
 //! and narrow, with and without content. Screenshots go to `target/screenshots`.
 
 mod banks;
+mod jobs;
 mod pages;
+mod pins;
 mod review;
 mod webdriver;
 
@@ -57,11 +59,11 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         checks: Checks::default(),
         num_screenshots: 0,
     };
-    for (name, step) in pages::EMPTY.iter().chain(banks::EMPTY) {
+    for (name, step) in pages::EMPTY.iter().chain(banks::EMPTY).chain(pins::EMPTY) {
         visit.step(name, *step);
     }
     fill(&visit.server)?;
-    let filled = banks::FILLED.iter().chain(pages::FILLED);
+    let filled = banks::FILLED.iter().chain(pins::STEPS).chain(pages::FILLED);
     for (name, step) in filled.chain(review::STEPS) {
         visit.step(name, *step);
     }

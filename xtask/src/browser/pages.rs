@@ -40,6 +40,10 @@ pub(super) const FILLED: &[Step] = &[
     ("a pair is told apart on an image's page", tell_apart),
     ("an orphan is shown and given up", orphan),
     ("a picture is erased, and its page says so", erase),
+    (
+        "a job runs over a day and says what came of it",
+        super::jobs::run,
+    ),
     ("a file that is chosen gets its verdict", upload),
     ("matching without storing says so", match_only),
     (
@@ -173,7 +177,9 @@ fn scorer(visit: &mut Visit) -> anyhow::Result<()> {
     visit.wait(&format!(
         "document.querySelector('h1').textContent.includes('{id}')"
     ))?;
-    visit.wait("document.querySelector('table').innerText.includes('pdq_distance')")?;
+    visit.wait(
+        "[...document.querySelectorAll('table')].some((e) => e.innerText.includes('pdq_distance'))",
+    )?;
     visit.screenshot("scorer")
 }
 
@@ -428,6 +434,7 @@ fn dark(visit: &mut Visit) -> anyhow::Result<()> {
         ("/review", "review-dark"),
         ("/corrections", "corrections-dark"),
         ("/banks/adverts", "bank-dark"),
+        ("/pins", "pins-dark"),
         ("/upload", "upload-dark"),
     ] {
         visit.open(path)?;
@@ -456,6 +463,7 @@ fn phone(visit: &mut Visit) -> anyhow::Result<()> {
         ("/corrections", "corrections-phone"),
         ("/banks", "banks-phone"),
         ("/banks/adverts", "bank-phone"),
+        ("/pins", "pins-phone"),
         ("/upload", "upload-phone"),
     ] {
         visit.open(path)?;

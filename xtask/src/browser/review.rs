@@ -23,7 +23,7 @@ pub(super) fn empty(visit: &mut Visit) -> anyhow::Result<()> {
     visit.wait("document.body.innerText.includes('Nothing to review')")?;
     visit.screenshot("review-empty")?;
     visit.open("/scorers/compare")?;
-    visit.wait("document.body.innerText.includes('only one version')")?;
+    visit.wait("document.body.innerText.includes('Choose two versions')")?;
     visit.screenshot("scorers-empty")
 }
 

@@ -18,8 +18,26 @@ const INVALID: i32 = 4;
 /// Good pictures among the bad.
 const NUM_GOOD: u64 = 12;
 
+/// Memory that a command took.
+#[derive(Debug)]
+pub(crate) struct Peak {
+    /// Bytes.
+    pub(crate) num_bytes: u64,
+    /// The command.
+    pub(crate) command: String,
+}
+
+impl Peak {
+    fn grow(&mut self, num_bytes: u64, command: &str) {
+        if num_bytes > self.num_bytes {
+            self.num_bytes = num_bytes;
+            self.command = command.to_owned();
+        }
+    }
+}
+
 /// Ingests the whole corpus with good pictures in between, and asks `match` for each file. Returns
-/// the largest memory a command took, in bytes.
+/// the largest memory that a command took.
 ///
 /// # Errors
 /// If a command cannot be run at all.
@@ -29,7 +47,7 @@ pub(crate) fn run(
     folder: &Path,
     cases: &[Case],
     checks: &mut Checks,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<Peak> {
     let files = folder.join("files");
     std::fs::create_dir_all(&files).context("creating a folder")?;
     for case in cases {
@@ -56,7 +74,10 @@ pub(crate) fn run(
     let mut ingest = command(&["ingest", "--json"]);
     ingest.arg(&files);
     let output = process::output(ingest, LIMIT)?;
-    let mut peak = output.peak_memory;
+    let mut peak = Peak {
+        num_bytes: output.peak_memory,
+        command: "ingest".to_owned(),
+    };
     checks.that(output.success, || {
         format!(
             "`ingest` of the corpus: {:?} {}",
@@ -84,7 +105,7 @@ pub(crate) fn run(
         let mut command = command(&["match", "--json"]);
         command.arg(&path);
         let output = process::output(command, LIMIT)?;
-        peak = peak.max(output.peak_memory);
+        peak.grow(output.peak_memory, &format!("match {}", case.name));
         let fits = match output.code {
             Some(DONE) => case.expected.accepted,
             Some(INVALID) => !case.expected.codes.is_empty() && !output.stderr.trim().is_empty(),

@@ -7,6 +7,7 @@
 mod cli;
 pub(crate) mod corpus;
 mod doors;
+mod pins;
 mod requests;
 mod wire;
 
@@ -112,12 +113,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     if !arguments.http_only {
         report::line("hostile files on the command line");
         let peak = cli::run(&binary, &models, temporary.path(), &cases, &mut checks)?;
-        cli_peak = Some(peak);
         if let Some(base) = base {
-            checks.that(peak <= base + MEMORY_BOUND, || {
-                format!("a command took {} MiB", peak >> 20)
+            checks.that(peak.num_bytes <= base + MEMORY_BOUND, || {
+                format!("`{}` took {} MiB", peak.command, peak.num_bytes >> 20)
             });
         }
+        cli_peak = Some(peak);
     }
     checks.verdict("hostile")?;
     Ok(json!({
@@ -130,7 +131,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         "base_memory_mib": base.map(|bytes| bytes >> 20),
         "peak_memory_mib": peak.map(|bytes| bytes >> 20),
         "memory_bound_mib": base.map(|bytes| (bytes + MEMORY_BOUND) >> 20),
-        "cli_peak_memory_mib": cli_peak.map(|bytes| bytes >> 20),
+        "cli_peak_memory_mib": cli_peak.as_ref().map(|peak| peak.num_bytes >> 20),
+        "cli_peak_command": cli_peak.as_ref().map(|peak| peak.command.as_str()),
         "seconds": started.elapsed().as_secs(),
     }))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::doors;
+use super::{doors, pins};
 use crate::http::{Client, Form};
 use crate::pictures::Picture;
 use crate::process::Server;
@@ -35,6 +35,7 @@ pub(crate) fn run(server: &Server, checks: &mut Checks) -> anyhow::Result<usize>
     requests.extend(ids());
     requests.extend(queries());
     requests.extend(doors::requests());
+    requests.extend(pins::requests());
     for request in &requests {
         let headers = [("content-type", request.content_type.as_str())];
         let answer = client.send(

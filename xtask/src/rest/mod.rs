@@ -10,7 +10,7 @@ mod scenario;
 mod schema;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,9 +48,22 @@ impl Arguments {
 /// # Errors
 /// If an answer is not as expected.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
-    let files = files(arguments.filter.as_deref())?;
     let binary = workspace::build_likeness()?;
-    let models = workspace::models(&binary)?;
+    run_with(&binary, arguments.filter.as_deref(), &|_| Ok(Vec::new()))
+}
+
+/// Runs those scenarios whose name contains `filter` against servers of a binary. `environment` says what each server is
+/// told besides, by the scenario's number.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_with(
+    binary: &Path,
+    filter: Option<&str>,
+    environment: &dyn Fn(usize) -> anyhow::Result<Vec<(String, String)>>,
+) -> anyhow::Result<Value> {
+    let files = files(filter)?;
+    let models = workspace::models(binary)?;
     let temporary = tempfile::tempdir().context("making a folder")?;
     let mut checks = Checks::default();
     let mut runner = Runner::default();
@@ -60,11 +73,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         let scenario: Scenario = serde_norway::from_str(&text)
             .with_context(|| format!("reading the scenario {}", file.display()))?;
         let options = ServerOptions {
-            binary: binary.clone(),
+            binary: binary.to_owned(),
             models: models.clone(),
             data: temporary.path().join(index.to_string()),
             environment: review_all()
                 .into_iter()
+                .chain(environment(index)?)
                 .chain(scenario.environment.clone())
                 .collect(),
         };
@@ -86,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         );
         checks.step(&format!("{name}: a clean stop"), server.stop());
     }
-    if arguments.filter.is_none() {
+    if filter.is_none() {
         checks.that(runner.operations.len() == num_operations, || {
             format!(
                 "{} of {num_operations} operations were called: {:?}",

@@ -5,9 +5,13 @@
 //! survives a restart, so the durability clauses of the contracts do not apply.
 
 mod catalog;
+mod jobs;
 mod objects;
 mod store;
+mod tables;
 
 pub use catalog::MemoryCatalog;
+pub use jobs::MemoryJobs;
 pub use objects::MemoryObjectStore;
 pub use store::MemoryStore;
+pub use tables::MemoryTables;

@@ -1,18 +1,19 @@
 use std::sync::Arc;
 
 use likeness_adapters::{
-    FolderConfig, MemoryCatalog, MemoryObjectStore, MemoryStore, SqliteConfig, open_folder,
-    open_sqlite,
+    FolderConfig, MemoryCatalog, MemoryJobs, MemoryObjectStore, MemoryStore, SqliteConfig,
+    open_folder, open_sqlite,
 };
 use likeness_core::catalog::Catalog;
+use likeness_core::jobs::JobStore;
 use likeness_core::log::EventLog;
 use likeness_core::objects::ObjectStore;
 use likeness_core::state::StateStore;
 use likeness_core::step::{SequencedStepStore, StepStore};
 use likeness_core::testsuite::{
-    Repeats, StepParts, check_catalog, check_catalog_reopen, check_log, check_log_reopen,
-    check_objects, check_objects_reopen, check_state, check_state_reopen, check_step,
-    check_step_reopen,
+    Repeats, StepParts, check_catalog, check_catalog_reopen, check_jobs, check_jobs_reopen,
+    check_log, check_log_reopen, check_objects, check_objects_reopen, check_state,
+    check_state_reopen, check_step, check_step_reopen,
 };
 use tempfile::TempDir;
 
@@ -126,4 +127,19 @@ async fn sqlite_catalog_keeps_the_contract_of_a_catalog() {
     let open = || open_sqlite(&config).expect("opening the catalog");
     check_catalog(open()).await;
     check_catalog_reopen(async || open() as Arc<dyn Catalog>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_jobs_keep_the_contract_of_jobs() {
+    check_jobs(Arc::new(MemoryJobs::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract_of_jobs() {
+    let folder = folder();
+    let config = SqliteConfig {
+        path: folder.path().join("catalog.db"),
+    };
+    check_jobs(open_sqlite(&config).expect("a catalog")).await;
+    check_jobs_reopen(async || open_sqlite(&config).expect("a catalog") as Arc<dyn JobStore>).await;
 }

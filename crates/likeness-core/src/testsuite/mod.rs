@@ -12,11 +12,13 @@
 
 mod audit;
 mod catalog;
+mod jobs;
 mod log;
 mod objects;
 mod scoring;
 mod state;
 mod step;
+mod tables;
 
 use std::fmt;
 use std::time::Duration;
@@ -26,11 +28,13 @@ use bytes::Bytes;
 use crate::{StoreError, StoreResult};
 
 pub use catalog::{check_catalog, check_catalog_reopen};
+pub use jobs::{check_jobs, check_jobs_reopen};
 pub use log::{check_log, check_log_reopen};
 pub use objects::{check_objects, check_objects_reopen};
 pub use scoring::check_row_scorer;
 pub use state::{check_state, check_state_reopen};
 pub use step::{Repeats, StepParts, check_step, check_step_reopen};
+pub use tables::{check_tables, check_tables_reopen};
 
 /// How long a check waits for what must happen before it calls it missing.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@
 //! kind of the view.
 
 use likeness_core::StoreResult;
-use likeness_index::bf16;
+use likeness_index::{bf16, cosine};
 use likeness_vision::regions::{Rect, RegionLimits};
 use likeness_vision::views::{ViewKind, ViewsConfig};
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ impl NumberRecord {
     /// As [`Signature::descriptors`].
     pub(super) fn descriptors(&self, mode: ViewsMode) -> StoreResult<Descriptors> {
         Ok(Descriptors {
-            vector: bf16::decode(&self.bf16()?),
+            vector: self.vector()?,
             marks: self.marks(),
             views: views(&self.views, mode)?,
         })
@@ -151,7 +151,11 @@ pub struct Comparison {
 /// depend on which comes first. The wholes are preferred, then the first picture's views, in their order.
 pub fn compare(scorer: &Scorer, image: &Descriptors, other: &Descriptors) -> Comparison {
     let mut best: Option<Comparison> = None;
-    let background = |vector: &[f32]| scorer.background(vector);
+    let similarity = |vector: &[f32]| scorer.background(vector);
+    let background = Background {
+        similarity: &similarity,
+        least_cosine: scorer.least_cosine(),
+    };
     each_comparison(image, other, &background, &mut |comparison| {
         let score = scorer.score(&comparison.features);
         if best.as_ref().is_none_or(|best| score > best.score) {
@@ -164,24 +168,47 @@ pub fn compare(scorer: &Scorer, image: &Descriptors, other: &Descriptors) -> Com
     best.expect("the wholes are compared in any case")
 }
 
-/// Compares two pictures in every way, in the order of preference; scores are to come. `background` gives the
-/// similarity of an embedding to the background set, see [`Scorer::background`].
+/// What the similarity of embeddings to the background set is, see [`Scorer::background`].
+pub(super) struct Background<'a> {
+    pub(super) similarity: &'a (dyn Fn(&[f32]) -> f32 + Sync),
+    /// Most pairs are below it, and score 0 without more.
+    pub(super) least_cosine: f32,
+}
+
+impl Background<'_> {
+    /// Returns what is scored of two embeddings of this cosine.
+    fn features(
+        &self,
+        cosine: f32,
+        one: (&[f32], &Marks),
+        other: (&[f32], &Marks),
+    ) -> PairFeatures {
+        if cosine < self.least_cosine {
+            return PairFeatures::upright(cosine, one.1, other.1);
+        }
+        PairFeatures {
+            background: f32::midpoint((self.similarity)(one.0), (self.similarity)(other.0)),
+            ..PairFeatures::of(cosine, one.1, other.1)
+        }
+    }
+}
+
+/// Compares two pictures in every way, in the order of preference; scores are to come.
 pub(super) fn each_comparison(
     image: &Descriptors,
     other: &Descriptors,
-    background: &dyn Fn(&[f32]) -> f32,
+    background: &Background<'_>,
     take: &mut dyn FnMut(Comparison),
 ) {
-    let mean_background =
-        |first: &[f32], second: &[f32]| f32::midpoint(background(first), background(second));
     let wholes = cosine(&image.vector, &other.vector);
     take(Comparison {
         cosine: wholes,
         score: 0.0,
-        features: PairFeatures {
-            background: mean_background(&image.vector, &other.vector),
-            ..PairFeatures::of(wholes, &image.marks, &other.marks)
-        },
+        features: background.features(
+            wholes,
+            (&image.vector, &image.marks),
+            (&other.vector, &other.marks),
+        ),
         view: None,
     });
     for (of, viewed, whole) in [
@@ -195,9 +222,12 @@ pub(super) fn each_comparison(
                 cosine,
                 score: 0.0,
                 features: PairFeatures {
-                    background: mean_background(&view.vector, &whole.vector),
                     is_view: true,
-                    ..PairFeatures::of(counted, &view.marks, &whole.marks)
+                    ..background.features(
+                        counted,
+                        (&view.vector, &view.marks),
+                        (&whole.vector, &whole.marks),
+                    )
                 },
                 view: Some(matched(of, view)),
             });
@@ -234,24 +264,6 @@ fn matched(of: MatchedPicture, view: &ViewDescriptor) -> MatchedView {
     }
 }
 
-/// Sums that are kept side by side: as many as a vector unit has places for.
-const LANES: usize = 8;
-
-/// Returns the cosine of two vectors of the same length. Sums in an order of its own, so that a pair has one
-/// cosine, on every machine, whoever found it.
-pub(super) fn cosine(first: &[f32], second: &[f32]) -> f32 {
-    let [mut dot, mut square_a, mut square_b] = [[0.0f32; LANES]; 3];
-    for (a, b) in first.chunks(LANES).zip(second.chunks(LANES)) {
-        for (lane, (&a, &b)) in a.iter().zip(b).enumerate() {
-            dot[lane] += a * b;
-            square_a[lane] += a * a;
-            square_b[lane] += b * b;
-        }
-    }
-    let sum = |lanes: [f32; LANES]| lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
-    (sum(dot) / (sum(square_a) * sum(square_b)).sqrt()) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use likeness_vision::PdqHash;
@@ -283,6 +295,7 @@ mod tests {
             pdq: PdqHash([0; 32]),
             pdq_quality: 0,
             flatness,
+            aspect: None,
         }
     }
 

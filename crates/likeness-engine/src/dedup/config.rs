@@ -81,7 +81,7 @@ impl Default for DedupConfig {
             exact_below: 16_384,
             views: ViewsMode::Off,
             join: JoinConfig::default(),
-            max_looks: 4,
+            max_looks: 2,
             max_pending: 20_000,
             max_bytes_in_flight: 256 << 20,
             keeper: Keeper::First,

@@ -70,7 +70,7 @@ const fn feature(
 }
 
 /// How many features there are.
-pub const N_FEATURES: usize = 18;
+pub const N_FEATURES: usize = 20;
 
 /// All features, in the order of [`values`].
 pub const FEATURES: [Feature; N_FEATURES] = [
@@ -121,6 +121,22 @@ pub const FEATURES: [Feature; N_FEATURES] = [
         4,
         Tier::Rows,
         Direction::Free,
+    ),
+    feature(
+        "pdq_dihedral_distance",
+        "bits, of 256, in which the PDQ hashes differ after the best of eight turns and mirrors",
+        "vision::pdq",
+        4,
+        Tier::Rows,
+        Direction::Falls,
+    ),
+    feature(
+        "aspect",
+        "quarters of an octave between the ratios of the sides, a quarter turn allowed, from 0",
+        "dedup::scorer",
+        4,
+        Tier::Rows,
+        Direction::Falls,
     ),
     feature(
         "differing",
@@ -234,16 +250,18 @@ pub fn values(pair: &PairFeatures) -> [f32; N_FEATURES] {
         pair.cosine.clamp(-1.0, 1.0)
     };
     let mut values = [f32::NAN; N_FEATURES];
-    values[..6].copy_from_slice(&[
+    values[..8].copy_from_slice(&[
         cosine,
         cosine - pair.background,
         f32::from(pair.pdq_distance),
         f32::from(pair.pdq_quality_min),
         f32::from(pair.flat_min.min(100)),
         f32::from(u8::from(pair.is_view)),
+        f32::from(pair.pdq_dihedral),
+        f32::from(pair.aspect),
     ]);
     if let Some(look) = &pair.look {
-        values[6..].copy_from_slice(&[
+        values[8..].copy_from_slice(&[
             look.differing,
             look.block_correlation,
             look.blocks,

@@ -23,6 +23,7 @@ use super::scorer::LookFeatures;
 use super::signature::SIGNATURE_MIN_SIDE;
 use super::view::{MatchedPicture, MatchedView};
 use crate::cpu::CpuPool;
+use crate::large::LargePictures;
 
 /// Bytes of close-ups that are kept in memory: some 900.
 const CACHE_BYTES: usize = 64 << 20;
@@ -33,6 +34,7 @@ pub(super) struct Looker {
     objects: Arc<dyn ObjectStore>,
     cpu: CpuPool,
     limits: DecodeLimits,
+    large: LargePictures,
     max_looks: usize,
     cache: Mutex<Cache>,
 }
@@ -59,13 +61,14 @@ impl Looker {
     pub(super) fn new(
         objects: Arc<dyn ObjectStore>,
         cpu: CpuPool,
-        limits: DecodeLimits,
+        (limits, large): (DecodeLimits, LargePictures),
         max_looks: usize,
     ) -> Self {
         Self {
             objects,
             cpu,
             limits,
+            large,
             max_looks,
             cache: Mutex::default(),
         }
@@ -102,10 +105,11 @@ impl Looker {
                 rect: rect_of(MatchedPicture::Candidate),
             },
         ];
-        let (Some(own), Some(other)) = (
-            self.close_up(parts[0], bytes).await?,
-            self.close_up(parts[1], None).await?,
-        ) else {
+        let (own, other) = futures::try_join!(
+            self.close_up(parts[0], bytes),
+            self.close_up(parts[1], None)
+        )?;
+        let (Some(own), Some(other)) = (own, other) else {
             return Ok(None);
         };
         // In one order, whichever came first: a score is a function of two images.
@@ -143,9 +147,11 @@ impl Looker {
             return Ok(None);
         };
         let limits = self.limits.clone();
+        let permit = self.large.admit(&bytes, &limits).await;
         let made = self
             .cpu
             .run(move || {
+                let _permit = permit;
                 let decoded = decode(&bytes, &limits, Some(SIGNATURE_MIN_SIDE)).ok()?;
                 let Some([x, y, width, height]) = part.rect else {
                     return Some(CloseUp::of(&decoded.image));
@@ -225,6 +231,11 @@ mod tests {
     use super::*;
     use crate::dedup::view::ViewContent;
 
+    fn looker(store: &Arc<MemoryObjectStore>) -> Looker {
+        let bounds = (DecodeLimits::default(), LargePictures::default());
+        Looker::new(Arc::clone(store) as _, CpuPool::new(1), bounds, 4)
+    }
+
     fn digest(bytes: &[u8]) -> Sha256 {
         Sha256(sha2::Sha256::digest(bytes).into())
     }
@@ -232,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn looks_at_stored_bytes_and_at_those_that_are_given() {
         let store = Arc::new(MemoryObjectStore::new());
-        let looker = Looker::new(store.clone(), CpuPool::new(1), DecodeLimits::default(), 4);
+        let looker = looker(&store);
         let card = Bytes::from(Negative::Card.file(3, 0, 1));
         let other = Bytes::from(Negative::Card.file(3, 1, 1));
         let copy = Edit::Jpeg20.apply(&Negative::Card.pixels(3, 0, 1), &[], 1);
@@ -262,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_forgotten_is_read_anew() {
         let store = Arc::new(MemoryObjectStore::new());
-        let looker = Looker::new(store.clone(), CpuPool::new(1), DecodeLimits::default(), 4);
+        let looker = looker(&store);
         let pictures = [0, 1].map(|member| Bytes::from(Negative::Card.file(3, member, 1)));
         for bytes in &pictures {
             let path = image_path(&digest(bytes)).unwrap();

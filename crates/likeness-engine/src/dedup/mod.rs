@@ -57,6 +57,7 @@ pub mod features;
 pub mod flatness;
 pub mod opening;
 pub mod partition;
+mod plan_job;
 pub mod recluster;
 pub mod remote_scorer;
 pub mod scorer;
@@ -84,6 +85,8 @@ pub use join::{
     OrphanOutcome, OrphanQuery, OrphanReceipt, OrphanView,
 };
 pub use likeness_index::OpenedVectors;
+pub use pairs::{CascadeCost, cascade_cost};
+pub use plan_job::ReclusterPlan;
 pub use query::{StoredFile, Thumbnail};
 pub use records::Signature;
 pub use reviews::{LabelView, Pair, ReviewConfig, ReviewVerdict, ReviewView};

@@ -107,6 +107,8 @@ fn record(number: ImageNumber, vector: &[u16]) -> NumberRecord {
         pdq_quality: 0,
         flatness: 0,
         embedding: Bytes::from_iter(vector.iter().flat_map(|component| component.to_le_bytes())),
+        width: 0,
+        height: 0,
         views: Vec::new(),
     }
 }

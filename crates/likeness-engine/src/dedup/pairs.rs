@@ -2,6 +2,7 @@
 
 mod closely;
 mod known;
+mod measure;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::remote_scorer::PairModel;
 use super::scorer::{PairFeatures, Scorer};
 use super::view::CandidateSource;
 pub(super) use known::{Batch, Known};
+pub use measure::{CascadeCost, cascade_cost};
 
 /// Candidates that an explain record keeps, and that are looked at however far they are.
 pub(super) const EXPLAINED: usize = 20;
@@ -82,6 +84,18 @@ impl PairScorer {
     pub(super) fn with_looker(self, looker: Looker) -> Self {
         let looker = Some(Arc::new(looker));
         Self { looker, ..self }
+    }
+
+    /// Returns the same pair scorer for pairs that are not looked at, whatever the model could make of it.
+    pub(super) fn without_looks(self, threshold: Option<f32>) -> Self {
+        let own = self.scorer().map(Scorer::threshold_unlooked);
+        let threshold = threshold.or(own).unwrap_or(self.threshold);
+        Self {
+            floor: self.model.cosine_floor(threshold),
+            threshold,
+            looker: None,
+            ..self
+        }
     }
 
     /// Most looks for an image; 0 if none are taken.
@@ -202,8 +216,9 @@ impl PairScorer {
     /// Looks closely at heads whose first scores are in doubt, best first, and sorts anew. A function of the image
     /// and of what is in `scored`, not of the looks that were taken before: those are only not taken again.
     ///
-    /// Only heads, since nothing else decides. None if a twin or a head that is beyond doubt decides anyway. Heads
-    /// in doubt beyond the most looks score at most what the best of those does that were looked at.
+    /// Only heads, since nothing else decides. None if a twin or a head that is beyond doubt decides anyway, and none
+    /// after one that puts a head beyond doubt. Heads in doubt beyond the most looks score at most what the best of
+    /// those does that were looked at.
     async fn look_closely(
         &self,
         subject: &Subject,
@@ -251,6 +266,9 @@ impl PairScorer {
         let numbers: Vec<_> = doubtful.iter().map(|&place| scored[place].number).collect();
         let records = known.records(&numbers).await?;
         for (place, record) in doubtful.into_iter().zip(&records) {
+            if highest.is_some_and(|highest| scorer.is_beyond_doubt(highest)) {
+                break;
+            }
             let Some(record) = record else { continue };
             let head = &mut scored[place];
             let look = match taken.remove(&head.number) {

@@ -1,5 +1,7 @@
 //! Rows and events of near-duplicate detection; [`super::tables`] says where they are kept.
 
+mod pdq_bytes;
+
 use bytes::Bytes;
 use likeness_core::{ImageId, ImageNumber, Sha256, StoreError, StoreResult, Timestamp};
 use likeness_index::bf16;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::banks::BankMatchView;
 use super::erasure::Places;
 use super::flood::{Guard, Watch};
-use super::scorer::{LookFeatures, Marks};
+use super::scorer::{LookFeatures, Marks, aspect};
 pub(super) use super::totals::Totals;
 use super::view::{CandidateSource, Decision, MatchedView, Rejection, SignatureView};
 
@@ -82,6 +84,7 @@ impl ViewRecord {
             pdq: self.pdq,
             pdq_quality: self.pdq_quality,
             flatness: self.flatness,
+            aspect: aspect(self.rect.width, self.rect.height),
         }
     }
 
@@ -114,6 +117,7 @@ impl Signature {
             pdq: self.pdq,
             pdq_quality: self.pdq_quality,
             flatness: self.flatness,
+            aspect: aspect(self.width, self.height),
         }
     }
 
@@ -132,26 +136,11 @@ impl Signature {
 }
 
 fn bf16_of(embedding: &[u8]) -> StoreResult<Vec<u16>> {
-    bf16::from_le_bytes(embedding)
-        .ok_or_else(|| StoreError::corrupt("state", "embedding", "odd number of bytes"))
+    bf16::from_le_bytes(embedding).ok_or_else(odd_embedding)
 }
 
-mod pdq_bytes {
-    use super::PdqHash;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(hash: &PdqHash, out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_bytes(&hash.0)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<PdqHash, D::Error> {
-        let bytes = bytes::Bytes::deserialize(input)?;
-        let bytes: [u8; 32] = bytes
-            .as_ref()
-            .try_into()
-            .map_err(|_| serde::de::Error::invalid_length(bytes.len(), &"32 bytes"))?;
-        Ok(PdqHash(bytes))
-    }
+fn odd_embedding() -> StoreError {
+    StoreError::corrupt("state", "embedding", "odd number of bytes")
 }
 
 /// A stored image was looked at.
@@ -311,6 +300,12 @@ pub(super) struct NumberRecord {
     pub flatness: u8,
     /// Embedding as in [`Signature::embedding`].
     pub embedding: Bytes,
+    /// Upright width in pixels; 0 in rows of versions that did not keep it here.
+    #[serde(default)]
+    pub width: u32,
+    /// As `width`.
+    #[serde(default)]
+    pub height: u32,
     /// Views as in [`Signature::views`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub views: Vec<ViewRecord>,
@@ -323,6 +318,7 @@ impl NumberRecord {
             pdq: self.pdq,
             pdq_quality: self.pdq_quality,
             flatness: self.flatness,
+            aspect: aspect(self.width, self.height),
         }
     }
 
@@ -332,6 +328,14 @@ impl NumberRecord {
     /// As [`Signature::bf16`].
     pub(super) fn bf16(&self) -> StoreResult<Vec<u16>> {
         bf16_of(&self.embedding)
+    }
+
+    /// Returns the embedding.
+    ///
+    /// # Errors
+    /// As [`Signature::bf16`].
+    pub(super) fn vector(&self) -> StoreResult<Vec<f32>> {
+        bf16::decode_le_bytes(&self.embedding).ok_or_else(odd_embedding)
     }
 
     /// Whether it stands for an image of which a replay knows the number and the place alone: it was erased

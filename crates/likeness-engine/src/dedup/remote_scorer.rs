@@ -12,7 +12,7 @@ use std::sync::Arc;
 use likeness_core::scoring::RowScorer;
 use likeness_core::{StoreError, StoreResult};
 
-use super::compare::{Comparison, Descriptors, ViewsMode, compare, each_comparison};
+use super::compare::{Background, Comparison, Descriptors, ViewsMode, compare, each_comparison};
 use super::features::{FEATURES, Tier, index_of, values};
 use super::records::NumberRecord;
 use super::scorer::Scorer;
@@ -207,10 +207,14 @@ impl RemoteModel {
             return Ok(Vec::new());
         }
         let n_features = self.columns.len();
+        let none = Background {
+            similarity: &|_| 0.0,
+            least_cosine: -1.0,
+        };
         let mut comparisons = Vec::with_capacity(others.len());
         let mut rows = Vec::with_capacity(others.len() * n_features);
         for (idx, other) in others.iter().enumerate() {
-            each_comparison(image, other, &|_| 0.0, &mut |comparison| {
+            each_comparison(image, other, &none, &mut |comparison| {
                 let values = values(&comparison.features);
                 rows.extend(self.columns.iter().map(|&column| values[column]));
                 comparisons.push((idx, comparison));

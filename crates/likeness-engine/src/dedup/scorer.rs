@@ -27,6 +27,7 @@
 //! The score is a probability at the share of copies named in `trained_on.prior`, the share among the
 //! pairs that reach the scorer, not among all pairs of pictures.
 
+use likeness_index::inner_product;
 use likeness_vision::PdqHash;
 use likeness_vision::geometry::CloseLook;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ mod cascade_tests;
 mod fit;
 mod forest;
 mod logistic;
+mod sample;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -47,10 +49,9 @@ mod tests;
 pub use cascade::{
     CalibrationBin, CascadeSpec, CurvePoint, Grey, Importance, KindFigures, Manifest, Stage,
 };
-pub use cascade_fit::{
-    CascadeOptions, FittedStage, Sample, SampleKind, finish, fit_first, fit_second,
-};
+pub use cascade_fit::{CascadeOptions, FittedStage, finish, fit_first, fit_second};
 pub use fit::{FitError, FitOptions, FitReport, LabelledPair, PictureKind, fit};
+pub use sample::{N_KINDS, Sample, SampleKind};
 pub use spec::{Calibration, FeatureSpec, HeldOut, ScorerSpec, Shape, TrainedOn};
 
 use cascade::Cascade;
@@ -63,10 +64,14 @@ pub struct PairFeatures {
     pub cosine: f32,
     /// Bits, of 256, in which the PDQ hashes differ.
     pub pdq_distance: u16,
+    /// As `pdq_distance`, of the nearest of the eight turned and mirrored forms.
+    pub pdq_dihedral: u16,
     /// The lower of the two PDQ qualities, 0 to 100.
     pub pdq_quality_min: u8,
     /// The lower of the two flatnesses, 0 to 100.
     pub flat_min: u8,
+    /// How much the sides' ratios differ, see [`Marks::aspect`]; 0 if one is not known.
+    pub aspect: u8,
     /// Mean of both pictures' similarities to the background set of the scorer; 0 if it has none.
     pub background: f32,
     /// Whether a view of one was compared with the other.
@@ -135,16 +140,39 @@ pub struct Marks {
     pub pdq_quality: u8,
     /// Flatness, 0 to 100.
     pub flatness: u8,
+    /// Width to height, see [`aspect`]; nothing in rows of versions that did not keep it.
+    pub aspect: Option<i8>,
+}
+
+/// Returns the ratio of width to height in quarters of an octave, rounded: 0 for a square, 4 for twice as wide as high,
+/// -4 for twice as high as wide. So coarse that it tells shapes, not files, from each other: edits of one photograph have
+/// its very size, and a scorer is to learn the picture. Nothing for a side of 0.
+pub fn aspect(width: u32, height: u32) -> Option<i8> {
+    let ratio = f64::from(width) / f64::from(height);
+    (width > 0 && height > 0).then(|| (4.0 * ratio.log2()).round() as i8)
 }
 
 impl PairFeatures {
     /// Returns the features of two pictures whose embeddings have this cosine; which is first does not
     /// matter.
     pub fn of(cosine: f32, first: &Marks, second: &Marks) -> Self {
+        let turned = first.pdq.dihedral_distance(&second.pdq);
+        Self {
+            pdq_dihedral: u16::try_from(turned).expect("256 bits differ in at most 256 places"),
+            aspect: aspect_difference(first.aspect, second.aspect),
+            ..Self::upright(cosine, first, second)
+        }
+    }
+
+    /// Returns the features of two pictures of which none but the cosine matters, since it is too low: as if turning one
+    /// of them made no difference.
+    pub(super) fn upright(cosine: f32, first: &Marks, second: &Marks) -> Self {
+        let distance = u16::try_from(first.pdq.distance(&second.pdq))
+            .expect("256 bits differ in at most 256 places");
         Self {
             cosine,
-            pdq_distance: u16::try_from(first.pdq.distance(&second.pdq))
-                .expect("256 bits differ in at most 256 places"),
+            pdq_distance: distance,
+            pdq_dihedral: distance,
             pdq_quality_min: first.pdq_quality.min(second.pdq_quality),
             flat_min: first.flatness.min(second.flatness),
             ..Self::default()
@@ -152,8 +180,19 @@ impl PairFeatures {
     }
 }
 
-/// The file of [`Scorer::builtin`].
-const BUILTIN: &str = include_str!("scorer_v3.json");
+/// Returns how far two ratios of sides are from each other, or one from the other after a quarter turn.
+fn aspect_difference(first: Option<i8>, second: Option<i8>) -> u8 {
+    let (Some(first), Some(second)) = (first, second) else {
+        return 0;
+    };
+    let upright = i16::from(first) - i16::from(second);
+    let turned = i16::from(first) + i16::from(second);
+    let least = upright.unsigned_abs().min(turned.unsigned_abs());
+    u8::try_from(least).expect("one of a sum and a difference of bytes is a byte")
+}
+
+/// The files of [`Scorer::builtins`], newest first.
+const BUILTINS: [&str; 2] = [include_str!("scorer_v4.json"), REGRESSION];
 /// The file of [`Scorer::regression`].
 const REGRESSION: &str = include_str!("scorer_v3.json");
 
@@ -196,12 +235,18 @@ impl From<SpecProblem> for ScorerError {
 }
 
 impl Scorer {
-    /// Returns the scorer that comes with this version.
+    /// Returns the scorer that decides where no other is named: the newest that comes with this version.
     pub fn builtin() -> Self {
-        Self::from_json(BUILTIN).expect("the file is checked by a test")
+        Self::from_json(BUILTINS[0]).expect("the file is checked by a test")
     }
 
-    /// Returns the regression that was built in before: it says which of several comparisons is the best while
+    /// Returns the scorers that come with this version, newest first: a service may stay with the one that it has.
+    pub fn builtins() -> impl Iterator<Item = Self> {
+        let read = |file| Self::from_json(file).expect("the files are checked by a test");
+        BUILTINS.into_iter().map(read)
+    }
+
+    /// Returns `pairs/3`, a regression that takes no looks: it says which of several comparisons is the best while
     /// there is no other scorer.
     pub fn regression() -> Self {
         Self::from_json(REGRESSION).expect("the file is checked by a test")
@@ -266,12 +311,23 @@ impl Scorer {
         }
     }
 
+    /// Returns the least score of near-duplicates where nothing is looked at.
+    pub fn threshold_unlooked(&self) -> f32 {
+        let unlooked = self.cascade().and_then(|spec| spec.threshold_unlooked);
+        unlooked.unwrap_or_else(|| self.threshold())
+    }
+
     /// Tells whether a close look can change the score of a pair that scores this without one.
     pub fn is_grey(&self, score: f32) -> bool {
         match &self.0 {
             Model::Logistic(_) => false,
             Model::Cascade(cascade) => cascade.is_grey(score),
         }
+    }
+
+    /// Tells whether a pair that was looked at scores so high that no other needs to be.
+    pub(super) fn is_beyond_doubt(&self, score: f32) -> bool {
+        self.cascade().is_some_and(|spec| score > spec.grey.high)
     }
 
     /// Tells whether it can make use of close looks.
@@ -283,11 +339,15 @@ impl Scorer {
     pub fn background(&self, embedding: &[f32]) -> f32 {
         match &self.0 {
             Model::Cascade(cascade) if cascade.spec.background.len() == embedding.len() => {
-                let pairs = embedding.iter().zip(&cascade.spec.background);
-                pairs.map(|(a, b)| a * b).sum()
+                inner_product(embedding, &cascade.spec.background)
             }
             _ => 0.0,
         }
+    }
+
+    /// Returns the cosine under which every pair scores 0 without more; -1 if there is none.
+    pub(super) fn least_cosine(&self) -> f32 {
+        self.cascade().map_or(-1.0, |spec| spec.min_cosine)
     }
 
     /// Returns a score that no pair of this cosine exceeds: most pairs need no more than it.

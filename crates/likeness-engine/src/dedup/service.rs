@@ -44,6 +44,7 @@ use super::tables::{
 use super::waiters::Waiters;
 use crate::EngineError;
 use crate::cpu::CpuPool;
+use crate::large::LargePictures;
 
 /// Setting of the catalog that names the model all embeddings of this data are of.
 const MODEL_SETTING: &str = "dedup.model_sha256";
@@ -135,13 +136,17 @@ impl Dedup {
         };
         check_model(ports.catalog.as_ref(), &digest).await?;
         let cpu = CpuPool::new(config.cpu_threads);
+        let large = LargePictures::default();
         let mut scorer = PairScorer::new(scorer, config.threshold, config.views);
-        if config.max_looks > 0 && scorer.scorer().is_some_and(Scorer::can_look) {
+        let can_look = scorer.scorer().is_some_and(Scorer::can_look);
+        if can_look && config.max_looks == 0 {
+            scorer = scorer.without_looks(config.threshold);
+        } else if can_look {
             let objects = Arc::clone(&ports.objects);
             // Threads of their own: a decision does not wait for the decoding of later images.
             let threads = CpuPool::new(config.cpu_threads);
-            let limits = config.limits.clone();
-            scorer = scorer.with_looker(Looker::new(objects, threads, limits, config.max_looks));
+            let bounds = (config.limits.clone(), large.clone());
+            scorer = scorer.with_looker(Looker::new(objects, threads, bounds, config.max_looks));
         }
         let scorer = Arc::new(scorer);
         let generation = ensure_generation(&ports, &spec, &scorer, &config).await?;
@@ -173,7 +178,8 @@ impl Dedup {
         );
 
         let signer = Signer::new(cpu.clone(), embedder, config.limits.clone())
-            .with_views(config.views.config());
+            .with_views(config.views.config())
+            .with_large(large);
         let joins = Arc::new(Sweeper::new(
             Arc::clone(&ports.state),
             Arc::clone(&ports.steps),
@@ -313,6 +319,11 @@ impl Dedup {
             .expect("every stage has a meter");
         self.tasks
             .spawn(runner.clone().run(stage, Arc::clone(meter)));
+    }
+
+    /// Returns what the service stands on, for other lines of the engine, which share it.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Returns what the service was started with.

@@ -14,8 +14,9 @@ use likeness_vision::views::{View, ViewsConfig, views};
 
 use super::flatness;
 use super::records::{Signature, ViewRecord};
-use super::scorer::Marks;
+use super::scorer::{Marks, aspect};
 use crate::cpu::{CpuPool, Panicked};
+use crate::large::LargePictures;
 
 /// Pixels that a signature needs on the shorter side: enough for the model's input, and for PDQ,
 /// which looks at 64 × 64 samples. Formats that can decode to a smaller size stop there.
@@ -28,6 +29,7 @@ pub struct Signer {
     cpu: CpuPool,
     embedder: Arc<ModelPool>,
     limits: DecodeLimits,
+    large: LargePictures,
     views: ViewsConfig,
     /// Whether the model is asked; otherwise the embedding stays empty.
     embeds: bool,
@@ -68,6 +70,7 @@ impl Signer {
             cpu,
             embedder,
             limits,
+            large: LargePictures::default(),
             views: ViewsConfig::default(),
             embeds: true,
             times: Arc::default(),
@@ -78,6 +81,12 @@ impl Signer {
     #[must_use]
     pub fn with_views(self, views: ViewsConfig) -> Self {
         Self { views, ..self }
+    }
+
+    /// Returns the same signer, which shares what lets large pictures be decoded.
+    #[must_use]
+    pub(super) fn with_large(self, large: LargePictures) -> Self {
+        Self { large, ..self }
     }
 
     /// Returns the same signer without a model: embeddings stay empty, since they come from elsewhere.
@@ -113,9 +122,11 @@ impl Signer {
         let limits = self.limits.clone();
         let wanted = self.views.clone();
         let times = Arc::clone(&self.times);
+        let permit = self.large.admit(&bytes, &limits).await;
         let (info, hash, flatness, input, views) = self
             .cpu
             .run(move || -> Result<_, DecodeError> {
+                let _permit = permit;
                 let started = Instant::now();
                 let decoded = decode(&bytes, &limits, Some(SIGNATURE_MIN_SIDE))?;
                 let decoded_at = Instant::now();
@@ -131,13 +142,15 @@ impl Signer {
                     .map(|view| {
                         let hash = pdq(&view.image);
                         let input = prepare(&view.image, &spec);
+                        let rect = view.rect.resized(shown, full);
                         let marks = Marks {
                             pdq: hash.hash,
                             pdq_quality: hash.quality,
                             flatness: flatness::flatness(&input),
+                            aspect: aspect(rect.width, rect.height),
                         };
                         let view = View {
-                            rect: view.rect.resized(shown, full),
+                            rect,
                             image: input,
                             ..view
                         };

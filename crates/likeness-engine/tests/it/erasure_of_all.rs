@@ -48,7 +48,7 @@ async fn open(ports: &Ports) -> Arc<Dedup> {
         ports.clone(),
         vectors,
         embedder(),
-        Scorer::builtin(),
+        Scorer::regression(),
         config,
     )
     .await;

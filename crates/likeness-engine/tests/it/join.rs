@@ -50,7 +50,14 @@ async fn try_open(ports: &Ports, join: JoinConfig) -> Result<Arc<Dedup>, EngineE
         ..DedupConfig::default()
     };
     let vectors = OpenedVectors::memory(dim);
-    Dedup::start(ports.clone(), vectors, embedder, Scorer::builtin(), config).await
+    Dedup::start(
+        ports.clone(),
+        vectors,
+        embedder,
+        Scorer::regression(),
+        config,
+    )
+    .await
 }
 
 async fn open(ports: &Ports) -> Arc<Dedup> {

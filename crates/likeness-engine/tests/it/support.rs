@@ -41,9 +41,15 @@ pub(crate) async fn start(ports: &Ports) -> Arc<Dedup> {
 pub(crate) async fn start_with(ports: &Ports, config: DedupConfig) -> Arc<Dedup> {
     let embedder = embedder();
     let vectors = OpenedVectors::memory(embedder.spec().dim);
-    Dedup::start(ports.clone(), vectors, embedder, Scorer::builtin(), config)
-        .await
-        .expect("memory stores open")
+    Dedup::start(
+        ports.clone(),
+        vectors,
+        embedder,
+        Scorer::regression(),
+        config,
+    )
+    .await
+    .expect("memory stores open")
 }
 
 /// A picture full of detail; other seeds give unlike pictures.

@@ -5,7 +5,7 @@
 //! | [`scan`](Kernels::scan) | estimates and bounds of a posting list from its 1-bit codes |
 //! | [`weighted_distances`](Kernels::weighted_distances) | the same for codes in rows ([`ExactIndex`](crate::ExactIndex)) |
 //! | [`dot`](Kernels::dot), [`dot_and_square`](Kernels::dot_and_square), [`squared_distance`](Kernels::squared_distance) | exact comparison with a bf16 vector |
-//! | [`squared_distance_f32`](Kernels::squared_distance_f32) | exact comparison with a centroid |
+//! | [`squared_distance_f32`](Kernels::squared_distance_f32), [`dot_and_squares_f32`](Kernels::dot_and_squares_f32) | exact comparison of plain vectors |
 //! | [`flip_and_transform`](Kernels::flip_and_transform) | one round of a rotation |
 //! | [`signs`](Kernels::signs) | the code of a vector |
 //! | [`fill_table`](Kernels::fill_table) | the table of a query |
@@ -180,6 +180,12 @@ impl Kernels {
     pub(crate) fn squared_distance_f32(self, a: &[f32], b: &[f32]) -> f32 {
         debug_assert_eq!(a.len(), b.len());
         dispatch!(self, squared_distance_f32(a, b))
+    }
+
+    /// Returns Σ aᵢ·bᵢ, Σ aᵢ² and Σ bᵢ² over vectors of the same length.
+    pub(crate) fn dot_and_squares_f32(self, a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+        debug_assert_eq!(a.len(), b.len());
+        dispatch!(self, dot_and_squares_f32(a, b))
     }
 
     /// One round of a rotation: multiplies by `signs`, transforms `part` (a power of two of components, at

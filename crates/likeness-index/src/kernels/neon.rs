@@ -9,8 +9,8 @@ use super::portable;
 use super::scan::{self, BLOCK, BlockLayout, Hit, Line, ScanQuery};
 
 pub(super) use portable::{
-    add_scaled, decode_scaled, dot, dot_and_square, fill_table, flip_and_transform, signs, square,
-    squared_distance, squared_distance_f32, weighted_distances,
+    add_scaled, decode_scaled, dot, dot_and_square, dot_and_squares_f32, fill_table,
+    flip_and_transform, signs, square, squared_distance, squared_distance_f32, weighted_distances,
 };
 
 #[expect(

@@ -151,6 +151,25 @@ pub(super) fn squared_distance_f32(a: &[f32], b: &[f32]) -> f32 {
     add_up(sums)
 }
 
+#[inline(always)]
+pub(super) fn dot_and_squares_f32(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+    let mut sums = [[0f32; N_LANES]; 3];
+    for_lanes(
+        a,
+        b,
+        #[inline(always)]
+        |a: &[f32; N_LANES], b: &[f32; N_LANES]| {
+            for lane in 0..N_LANES {
+                sums[0][lane] += a[lane] * b[lane];
+                sums[1][lane] += a[lane] * a[lane];
+                sums[2][lane] += b[lane] * b[lane];
+            }
+        },
+    );
+    let [dot, square_a, square_b] = sums.map(add_up);
+    (dot, square_a, square_b)
+}
+
 /// Writes `scale`·vector to `target`.
 #[inline(always)]
 pub(super) fn decode_scaled(target: &mut [f32], vector: &[u16], scale: f32) {

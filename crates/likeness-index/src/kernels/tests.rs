@@ -93,10 +93,11 @@ proptest! {
         let sum = |term: fn(f64, f64) -> f64| -> f64 {
             query.iter().zip(&wide).map(|(a, b)| term(f64::from(*a), f64::from(*b))).sum()
         };
-        let plain = [sum(|a, b| a * b), sum(|a, b| a * b), sum(|_, b| b * b), sum(|a, b| (a - b) * (a - b)), sum(|a, b| (a - b) * (a - b))];
+        let plain = [sum(|a, b| a * b), sum(|a, b| a * b), sum(|_, b| b * b), sum(|a, b| (a - b) * (a - b)), sum(|a, b| (a - b) * (a - b)), sum(|a, b| a * b), sum(|a, _| a * a), sum(|_, b| b * b)];
         let all = |kernels: Kernels| {
             let (dot, square) = kernels.dot_and_square(&query, &vector);
-            [kernels.dot(&query, &vector), dot, square, kernels.squared_distance(&query, &vector), kernels.squared_distance_f32(&query, &wide)]
+            let (product, a, b) = kernels.dot_and_squares_f32(&query, &wide);
+            [kernels.dot(&query, &vector), dot, square, kernels.squared_distance(&query, &vector), kernels.squared_distance_f32(&query, &wide), product, a, b]
         };
         let expected = all(Kernels::Portable);
         for (got, plain) in expected.iter().zip(plain) {

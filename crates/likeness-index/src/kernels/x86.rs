@@ -77,6 +77,7 @@ pub(super) mod avx2 {
         dot_and_square(query: &[f32], vector: &[u16]) -> (f32, f32);
         squared_distance(query: &[f32], vector: &[u16]) -> f32;
         squared_distance_f32(a: &[f32], b: &[f32]) -> f32;
+        dot_and_squares_f32(a: &[f32], b: &[f32]) -> (f32, f32, f32);
         flip_and_transform(values: &mut [f32], signs: &[f32], part: Range<usize>);
         square(vector: &[u16]) -> f32;
         decode_scaled(target: &mut [f32], vector: &[u16], scale: f32);
@@ -213,6 +214,7 @@ pub(super) mod avx512 {
         dot_and_square(query: &[f32], vector: &[u16]) -> (f32, f32);
         squared_distance(query: &[f32], vector: &[u16]) -> f32;
         squared_distance_f32(a: &[f32], b: &[f32]) -> f32;
+        dot_and_squares_f32(a: &[f32], b: &[f32]) -> (f32, f32, f32);
         flip_and_transform(values: &mut [f32], signs: &[f32], part: Range<usize>);
         square(vector: &[u16]) -> f32;
         decode_scaled(target: &mut [f32], vector: &[u16], scale: f32);

@@ -8,9 +8,12 @@ mod erasures;
 mod events;
 mod floods;
 mod images;
+mod jobs;
 mod matching;
 mod operations;
 mod orphans;
+mod pin_numbers;
+mod pins;
 mod recluster;
 mod reviews;
 mod scorers;
@@ -40,6 +43,10 @@ pub(crate) use floods::{AlarmPage, HeldPage};
 pub(crate) use images::{
     __path_explain, __path_file, __path_image, __path_thumbnail, __path_upload,
 };
+pub(crate) use jobs::QueuedRuns;
+pub(crate) use jobs::{
+    __path_cancel_run, __path_jobs, __path_request_runs, __path_run, __path_runs,
+};
 pub(crate) use matching::__path_match_picture;
 pub(crate) use operations::{
     __path_healthz, __path_metrics, __path_openapi_document, __path_overview, __path_readyz,
@@ -48,6 +55,13 @@ pub(crate) use operations::{
 pub(crate) use orphans::{__path_drop_orphan, __path_orphan_journal, __path_orphans, __path_retry};
 pub(crate) use orphans::{OrphanJournal, OrphanPage};
 
+pub(crate) use pin_numbers::ProfileList;
+pub(crate) use pin_numbers::{
+    __path_live_pins, __path_pin_series, __path_pins_status, __path_popular_profiles,
+    __path_rejected_pins, __path_trending_categories,
+};
+pub(crate) use pins::IngestedEvents;
+pub(crate) use pins::{__path_geolocations, __path_pin, __path_pins, __path_users};
 pub(crate) use recluster::__path_recluster;
 pub(crate) use reviews::ReviewPage;
 pub(crate) use reviews::{__path_labels, __path_review, __path_reviews};
@@ -93,6 +107,11 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/v1/images/{id}/file", self::get(images::file)),
         get("/v1/images/{id}/thumbnail", self::get(images::thumbnail)),
         get("/v1/images/{id}/explain", self::get(images::explain)),
+        get("/v1/jobs", self::get(jobs::jobs)),
+        get("/v1/jobs/{name}/runs", self::get(jobs::runs)),
+        post("/v1/jobs/{name}/runs", self::post(jobs::request_runs)),
+        get("/v1/jobs/{name}/runs/{id}", self::get(jobs::run)),
+        delete("/v1/jobs/{name}/runs/{id}", self::delete(jobs::cancel_run)),
         post("/v1/match", self::post(matching::match_picture)),
         get("/v1/clusters", self::get(clusters::clusters)),
         get("/v1/clusters/{head}", self::get(clusters::cluster)),
@@ -149,6 +168,22 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/v1/orphans/journal", self::get(orphans::orphan_journal)),
         post("/v1/orphans/{id}/retry", self::post(orphans::retry)),
         post("/v1/orphans/{id}/drop", self::post(orphans::drop_orphan)),
+        post("/pin/", self::post(pins::pin)),
+        post("/v1/pins", self::post(pins::pins)),
+        post("/v1/geolocations", self::post(pins::geolocations)),
+        post("/v1/users", self::post(pins::users)),
+        get(
+            "/v1/pins/popular-profiles",
+            self::get(pin_numbers::popular_profiles),
+        ),
+        get(
+            "/v1/pins/trending-categories",
+            self::get(pin_numbers::trending_categories),
+        ),
+        get("/v1/pins/series", self::get(pin_numbers::pin_series)),
+        get("/v1/pins/rejected", self::get(pin_numbers::rejected_pins)),
+        get("/v1/pins/status", self::get(pin_numbers::pins_status)),
+        get("/v1/pins/live", self::get(pin_numbers::live_pins)),
         get("/v1/reviews", self::get(reviews::reviews)),
         post("/v1/reviews/{pair}", self::post(reviews::review)),
         get("/v1/labels", self::get(reviews::labels)),

@@ -76,6 +76,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
         return Err(ApiError::NotReady("shutting down".to_owned()));
     }
     app.dedup.ready().map_err(ApiError::NotReady)?;
+    app.stream.ready().map_err(ApiError::NotReady)?;
     Ok("ready\n")
 }
 

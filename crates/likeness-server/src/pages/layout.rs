@@ -14,6 +14,8 @@ pub(crate) enum Nav {
     Banks,
     Alarms,
     Orphans,
+    Pins,
+    Jobs,
     Upload,
 }
 
@@ -95,6 +97,8 @@ impl<'a> Page<'a> {
                     (self.link(Nav::Banks, "/banks", "Banks"))
                     (self.link(Nav::Alarms, "/alarms", "Alarms"))
                     @if self.has_join { (self.link(Nav::Orphans, "/orphans", "Orphans")) }
+                    (self.link(Nav::Pins, "/pins", "Pins"))
+                    (self.link(Nav::Jobs, "/jobs", "Jobs"))
                     (self.link(Nav::Upload, "/upload", "Upload"))
                 }
                 form.search role="search" action="/go" method="get" {
@@ -139,7 +143,7 @@ fn theme_icon() -> Markup {
 }
 
 fn help() -> Markup {
-    let shortcuts: [(&[&str], &str); 17] = [
+    let shortcuts: [(&[&str], &str); 18] = [
         (&["/"], "Go to an image by its id"),
         (&["g", "o"], "Overview"),
         (&["g", "c"], "Clusters"),
@@ -147,6 +151,7 @@ fn help() -> Markup {
         (&["g", "r"], "Corrections"),
         (&["g", "b"], "Banks"),
         (&["g", "a"], "Alarms"),
+        (&["g", "p"], "Pins"),
         (&["g", "u"], "Upload"),
         (&["j", "k"], "Next and previous picture"),
         (&["←", "↑", "↓", "→"], "Move over a gallery"),

@@ -9,11 +9,13 @@ mod corrections;
 mod error;
 mod floods;
 mod image;
+mod jobs;
 mod layout;
 mod login;
 mod orphans;
 mod overview;
 mod parts;
+mod pins;
 mod review;
 mod scorer;
 mod scorers;
@@ -45,7 +47,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/banks", get(banks::list_page))
         .route("/banks/{name}", get(banks::bank_page))
         .route("/alarms", get(floods::alarms_page))
+        .route("/jobs", get(jobs::list_page))
+        .route("/jobs/{name}", get(jobs::job_page))
         .route("/orphans", get(orphans::page))
+        .route("/pins", get(pins::page))
         .route("/review", get(review::page))
         .route("/scorers/compare", get(scorers::page))
         .route("/images/{id}", get(image::page))

@@ -55,7 +55,7 @@ pub(super) async fn page(
         (choose(&versions, &query))
         @match &comparison {
             Some(comparison) => (result(comparison)),
-            None => (nothing(versions.len())),
+            None => (nothing()),
         }
     };
     Ok(Page::new(&app, "Compare scorers", Nav::None).render(&content))
@@ -92,11 +92,11 @@ fn choose(versions: &[ScorerVersion], query: &CompareQuery) -> Markup {
     }
 }
 
-fn nothing(num_versions: usize) -> Markup {
+fn nothing() -> Markup {
     html! {
         section.blank {
-            h2 { @if num_versions < 2 { "There is only one version" } @else { "Choose two versions" } }
-            p { "Train one on the labels of the review queue, and keep it here to be compared." }
+            h2 { "Choose two versions" }
+            p { "Or train one on the labels of the review queue, and keep it here to be compared." }
             pre { code { "likeness train scorer --help\nlikeness scorer add scorer.json" } }
             p.actions { a.button href="/review" { "Review pairs" } }
         }

@@ -6,7 +6,7 @@ use sha2::Digest;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Answer, Server, form, no_metrics, picture, png, post, start_dedup};
+use crate::support::{Answer, Server, form, lines, no_metrics, picture, png, post, start_dedup};
 
 fn key(text: &str, scopes: &[Scope]) -> ApiKey {
     ApiKey {
@@ -198,7 +198,7 @@ async fn an_address_that_others_reach_is_not_served_without_keys() {
     // The configuration names loopback; the socket is what counts.
     let served = serve(
         listener,
-        dedup,
+        lines(&dedup),
         ServerConfig::default(),
         no_metrics(),
         CancellationToken::new(),

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Gate, Server, form, no_metrics, picture, png, start_dedup};
+use crate::support::{Gate, Server, form, lines, no_metrics, picture, png, start_dedup};
 
 /// A body of unknown length whose chunks come from `chunks`; counts nothing, ends never by itself.
 fn endless_body() -> Body {
@@ -188,7 +188,7 @@ async fn listen(config: ServerConfig) -> Listening {
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(serve(
         listener,
-        dedup,
+        lines(&dedup),
         config,
         no_metrics(),
         shutdown.clone(),

@@ -10,4 +10,6 @@ mod api;
 mod bounds;
 mod events;
 mod pages;
+mod pin_numbers;
+mod pins;
 mod support;

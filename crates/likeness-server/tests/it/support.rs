@@ -7,10 +7,12 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use image::{ImageFormat, RgbImage};
-use likeness_adapters::{MemoryCatalog, MemoryObjectStore, MemoryStore};
+use likeness_adapters::{MemoryCatalog, MemoryJobs, MemoryObjectStore, MemoryStore, MemoryTables};
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{Dedup, DedupConfig, OpenedVectors, Ports};
-use likeness_server::{MetricsFn, ServerConfig, router};
+use likeness_engine::ops::Scheduler;
+use likeness_engine::pins::{PinStream, StreamConfig};
+use likeness_server::{Lines, MetricsFn, ServerConfig, router};
 use likeness_vision::runtime::fake::TestEmbedder;
 use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
 use likeness_vision::runtime::{Embedder, EmbedderSpec, Embedding, ModelError};
@@ -21,6 +23,7 @@ use tower::ServiceExt;
 /// A server without a socket.
 pub(crate) struct Server {
     pub(crate) dedup: Arc<Dedup>,
+    pub(crate) stream: Arc<PinStream>,
     pub(crate) router: Router,
     pub(crate) shutdown: CancellationToken,
     gate: Option<Arc<Gate>>,
@@ -106,9 +109,32 @@ pub(crate) async fn start_dedup(config: DedupConfig, gate: Option<Arc<Gate>>) ->
     };
     let models = ModelPool::start(Arc::new(embedder), &pool).unwrap();
     let vectors = OpenedVectors::memory(models.spec().dim);
-    Dedup::start(ports, vectors, Arc::new(models), Scorer::builtin(), config)
-        .await
-        .unwrap()
+    Dedup::start(
+        ports,
+        vectors,
+        Arc::new(models),
+        Scorer::regression(),
+        config,
+    )
+    .await
+    .unwrap()
+}
+
+/// All that is served, around `dedup`; no jobs.
+pub(crate) fn lines(dedup: &Arc<Dedup>) -> Lines {
+    let (catalog, jobs) = (MemoryCatalog::new(), MemoryJobs::new());
+    Lines {
+        dedup: Arc::clone(dedup),
+        stream: start_stream(dedup),
+        jobs: Scheduler::new(Arc::new(catalog), Arc::new(jobs), Vec::new()),
+    }
+}
+
+/// Starts the stream of pins over what `dedup` logs, into memory.
+pub(crate) fn start_stream(dedup: &Dedup) -> Arc<PinStream> {
+    let (log, tables) = (dedup.ports().log.clone(), MemoryTables::new());
+    let config = StreamConfig::default();
+    Arc::new(PinStream::start(log, Arc::new(tables), config))
 }
 
 pub(crate) fn no_metrics() -> MetricsFn {
@@ -132,9 +158,12 @@ impl Server {
     async fn build(gate: Option<Arc<Gate>>, dedup: DedupConfig, config: ServerConfig) -> Self {
         let dedup = start_dedup(dedup, gate.clone()).await;
         let shutdown = CancellationToken::new();
-        let router = router(dedup.clone(), config, no_metrics(), shutdown.clone()).unwrap();
+        let lines = lines(&dedup);
+        let stream = lines.stream.clone();
+        let router = router(lines, config, no_metrics(), shutdown.clone()).unwrap();
         Self {
             dedup,
+            stream,
             router,
             shutdown,
             gate,

@@ -11,6 +11,7 @@
 
 use super::agreement::{Halves, sample};
 use super::alignment::Affine;
+use super::laid::{Grid, Laid, REACH, Taps};
 use super::pyramid::{BASE_SIDE, Plane};
 use super::{Form, GeometricMatch, LocalFeatures, verify};
 use crate::pixels::{Filter, RgbImage};
@@ -20,22 +21,6 @@ const PLANE_SIDE: usize = 256;
 
 /// Side of a block, in samples.
 const BLOCK: usize = 16;
-
-/// Samples that a block may be off, along both axes: maps by keypoints are about so good.
-const REACH: isize = 2;
-
-/// Variance, in squared steps of brightness, that counts as noise: it is added to both.
-const NOISE: f32 = 16.0;
-
-/// Deviation of both below which a block has nothing to compare.
-const MIN_DEVIATION: f32 = 3.0;
-
-/// Deviation beyond which a block weighs no more: hard edges do not drown the rest.
-const MAX_DEVIATION: f32 = 24.0;
-
-/// Correlation from which on a block is the same, and below which it differs; between them it counts in part.
-const SAME: f32 = 0.75;
-const OTHER: f32 = 0.35;
 
 /// Share of one picture that the other has to show for a map to be taken.
 const MIN_OVERLAP: f32 = 0.02;
@@ -208,36 +193,54 @@ impl CloseUp {
         };
         let (own_x, own_y) = factors(own_plane, width, height);
         let (other_x, other_y) = factors(other_plane, other_width, other_height);
-        let mut laid = Laid {
-            columns,
-            rows,
-            own: vec![0.0; columns * rows],
-            other: vec![f32::NAN; columns * rows],
-            overlap: 0.0,
-            block: BLOCK / coarseness,
+        let mirrored = |x: f32| if form.is_mirrored() { width - x } else { x };
+        // Middles of the columns and of the rows of the grid.
+        let across: Vec<f32> = (0..columns)
+            .map(|column| (column as f32 + 0.5) * step_x)
+            .collect();
+        let down: Vec<f32> = (0..rows).map(|row| (row as f32 + 0.5) * step_y).collect();
+
+        let mut own = Grid::new(columns, rows);
+        let xs = Taps::of(
+            across.iter().map(|&x| Some(mirrored(x) * own_x)),
+            own_plane.width,
+        );
+        let ys = Taps::of(down.iter().map(|&y| Some(y * own_y)), own_plane.height);
+        own.fill_by_axes(own_plane, &xs, &ys);
+        if form.is_inverted() {
+            own.invert();
+        }
+
+        let mut laid_other = Grid::new(columns, rows);
+        let [_, along_y, _, along_x, _, _] = map.coefficients;
+        let place = |x: f32, y: f32| {
+            let (u, v) = map.apply((x - 0.5, y - 0.5));
+            (u + 0.5, v + 0.5)
         };
-        let mut n_shared = 0_usize;
-        for row in 0..rows {
-            for column in 0..columns {
-                let (x, y) = ((column as f32 + 0.5) * step_x, (row as f32 + 0.5) * step_y);
-                let (u, v) = map.apply((x - 0.5, y - 0.5));
-                let (u, v) = (u + 0.5, v + 0.5);
-                let x = if form.is_mirrored() { width - x } else { x };
-                let at = row * columns + column;
-                laid.own[at] = sample(own_plane, x * own_x, y * own_y);
-                if form.is_inverted() {
-                    laid.own[at] = 255.0 - laid.own[at];
-                }
-                if u >= 0.0 && v >= 0.0 && u < other_width && v < other_height {
-                    laid.other[at] = sample(other_plane, u * other_x, v * other_y);
-                    n_shared += 1;
+        let inside = |at: f32, end: f32| (at >= 0.0 && at < end).then_some(at);
+        if along_y == 0.0 && along_x == 0.0 {
+            let u = |x: f32| inside(place(x, 0.0).0, other_width).map(|u| u * other_x);
+            let v = |y: f32| inside(place(0.0, y).1, other_height).map(|v| v * other_y);
+            let xs = Taps::of(across.iter().map(|&x| u(x)), other_plane.width);
+            let ys = Taps::of(down.iter().map(|&y| v(y)), other_plane.height);
+            laid_other.fill_by_axes(other_plane, &xs, &ys);
+        } else {
+            for (row, &y) in down.iter().enumerate() {
+                for (column, &x) in across.iter().enumerate() {
+                    let (u, v) = place(x, y);
+                    if let (Some(u), Some(v)) = (inside(u, other_width), inside(v, other_height)) {
+                        let level = sample(other_plane, u * other_x, v * other_y);
+                        laid_other.set(column, row, level);
+                    }
                 }
             }
         }
+        let n_shared = laid_other.num_shown();
         let share = n_shared as f32 / (columns * rows) as f32;
         let area_ratio = width * height * scale * scale / (other_width * other_height);
-        laid.overlap = share.max((share * area_ratio).min(1.0));
-        (laid.overlap >= MIN_OVERLAP && n_shared >= laid.block * laid.block).then_some(laid)
+        let overlap = share.max((share * area_ratio).min(1.0));
+        let laid = Laid::new(own, laid_other, overlap, BLOCK / coarseness);
+        (overlap >= MIN_OVERLAP && n_shared >= laid.block * laid.block).then_some(laid)
     }
 }
 
@@ -250,117 +253,4 @@ fn mean_colour(image: &RgbImage) -> [u8; 3] {
         }
     }
     sums.map(|sum| (sum / pixels.len().max(1) as u64) as u8)
-}
-
-/// Two pictures on one grid.
-#[derive(Debug)]
-struct Laid {
-    columns: usize,
-    rows: usize,
-    own: Vec<f32>,
-    /// No number where the other one shows nothing.
-    other: Vec<f32>,
-    overlap: f32,
-    /// Side of a block, in samples.
-    block: usize,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Fit {
-    correlation: f32,
-    differing: f32,
-    structure: f32,
-    n_blocks: u32,
-}
-
-impl Laid {
-    /// Compares block by block, each within `reach` of its place; returns the fit, and the share of the blocks
-    /// that are plain in both.
-    fn judge(&self, reach: isize) -> (Fit, f32) {
-        let mut fit = Fit::default();
-        let mut weights = 0.0;
-        let mut n_plain = 0_u32;
-        for top in (0..self.rows).step_by(self.block) {
-            for left in (0..self.columns).step_by(self.block) {
-                let mut best: Option<(f32, f32)> = None;
-                for down in -reach..=reach {
-                    for across in -reach..=reach {
-                        let Some((correlation, weight)) = self.block(left, top, across, down)
-                        else {
-                            continue;
-                        };
-                        // How much there is to see is judged where it was first found.
-                        best = Some(match best {
-                            None => (correlation, weight),
-                            Some((most, weight)) => (correlation.max(most), weight),
-                        });
-                    }
-                }
-                match best {
-                    None => {}
-                    Some((_, weight)) if weight < MIN_DEVIATION => n_plain += 1,
-                    Some((correlation, weight)) => {
-                        let weight = weight.min(MAX_DEVIATION);
-                        fit.n_blocks += 1;
-                        fit.correlation += weight * correlation;
-                        fit.differing +=
-                            weight * ((SAME - correlation) / (SAME - OTHER)).clamp(0.0, 1.0);
-                        weights += weight;
-                    }
-                }
-            }
-        }
-        if weights > 0.0 {
-            fit.correlation /= weights;
-            fit.differing /= weights;
-            fit.structure = weights / fit.n_blocks as f32;
-        }
-        let n_all = (fit.n_blocks + n_plain).max(1);
-        (fit, n_plain as f32 / n_all as f32)
-    }
-
-    /// Returns correlation and structure of a block with the other picture's, moved by so many samples; `None`
-    /// if less than half of it is there.
-    fn block(&self, left: usize, top: usize, across: isize, down: isize) -> Option<(f32, f32)> {
-        let (mut n, mut a, mut b, mut aa, mut bb, mut ab) = (0_u32, 0.0_f32, 0.0, 0.0, 0.0, 0.0);
-        let (right, bottom) = (
-            (left + self.block).min(self.columns),
-            (top + self.block).min(self.rows),
-        );
-        for row in top..bottom {
-            let Some(other_row) = row.checked_add_signed(down).filter(|row| *row < self.rows)
-            else {
-                continue;
-            };
-            for column in left..right {
-                let Some(other_column) = column
-                    .checked_add_signed(across)
-                    .filter(|column| *column < self.columns)
-                else {
-                    continue;
-                };
-                let other = self.other[other_row * self.columns + other_column];
-                if other.is_nan() {
-                    continue;
-                }
-                let own = self.own[row * self.columns + column];
-                n += 1;
-                a += own;
-                b += other;
-                aa += own * own;
-                bb += other * other;
-                ab += own * other;
-            }
-        }
-        if (n as usize) < self.block * self.block / 2 {
-            return None;
-        }
-        let n = n as f32;
-        let (mean_a, mean_b) = (a / n, b / n);
-        let var_a = (aa / n - mean_a * mean_a).max(0.0);
-        let var_b = (bb / n - mean_b * mean_b).max(0.0);
-        let covariance = ab / n - mean_a * mean_b;
-        let correlation = covariance / ((var_a + NOISE) * (var_b + NOISE)).sqrt();
-        Some((correlation, var_a.max(var_b).sqrt()))
-    }
 }

@@ -22,6 +22,7 @@ mod corners;
 mod descriptor;
 mod difference;
 mod features;
+mod laid;
 mod matching;
 mod pyramid;
 #[cfg(test)]

@@ -60,6 +60,46 @@ fn dihedral_hashes_are_those_of_the_turned_pictures() {
 }
 
 #[test]
+fn a_hash_tells_the_hashes_of_the_turned_pictures() {
+    let image = picture(512, 384);
+    let hash = pdq(&image).hash;
+    let turned = hash.turned();
+
+    assert_eq!(turned[0], hash);
+    for ((orientation, form), exact) in Orientation::ALL
+        .into_iter()
+        .zip(turned)
+        .zip(pdq_dihedral(&image))
+    {
+        let distance = form.distance(&exact);
+        assert!(distance <= 16, "{orientation:?}: {distance}");
+        let changed = pdq(&image.clone().oriented(orientation)).hash;
+        let nearest = hash.dihedral_distance(&changed);
+        assert!(nearest <= 24, "{orientation:?}: {nearest}");
+    }
+}
+
+#[test]
+fn a_turned_hash_is_as_far_from_another_as_that_one_turned_back() {
+    let other = pdq(&picture(300, 200)).hash;
+    let hash = pdq(&picture(210, 400)).hash;
+    for (orientation, form) in Orientation::ALL.into_iter().zip(hash.turned()) {
+        let back = match orientation {
+            Orientation::Rotate90 => Orientation::Rotate270,
+            Orientation::Rotate270 => Orientation::Rotate90,
+            same => same,
+        };
+        let place = Orientation::ALL.iter().position(|one| *one == back);
+        let turned_back = other.turned()[place.unwrap()];
+        assert_eq!(form.distance(&other), hash.distance(&turned_back));
+    }
+    assert_eq!(
+        hash.dihedral_distance(&other),
+        other.dihedral_distance(&hash)
+    );
+}
+
+#[test]
 fn dihedral_hashes_of_a_tiny_picture_are_zero() {
     assert_eq!(pdq_dihedral(&picture(4, 4)), [PdqHash([0; 32]); 8]);
 }

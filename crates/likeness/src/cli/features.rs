@@ -101,9 +101,9 @@ fn find(args: &ShowArgs, context: &Context) -> anyhow::Result<Listed> {
     Ok(listed(FEATURES[number], &scorers, context))
 }
 
-/// Returns the built-in scorer, the configured one unless it is served elsewhere, and those of `files`; each once.
+/// Returns the built-in scorers, the configured one unless it is served elsewhere, and those of `files`; each once.
 fn scorers(files: &[PathBuf], context: &Context) -> anyhow::Result<Vec<Scorer>> {
-    let mut scorers = vec![Scorer::builtin()];
+    let mut scorers: Vec<Scorer> = Scorer::builtins().collect();
     let configured = &context.config.dedup.scorer;
     let configured = (!is_model(configured)).then(|| Path::new(configured));
     for file in configured

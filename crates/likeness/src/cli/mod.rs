@@ -10,6 +10,7 @@ mod dedup;
 mod delete;
 mod demo;
 mod embeddings;
+mod emulate;
 mod eval;
 mod explain;
 mod features;
@@ -17,6 +18,7 @@ mod flood;
 mod image;
 mod index;
 mod ingest;
+pub(crate) mod jobs;
 mod matching;
 mod models;
 pub(crate) mod orphans;
@@ -165,6 +167,11 @@ enum Command {
     /// List uploads and embeddings without a partner, retry and drop them
     #[command(subcommand)]
     Orphans(orphans::OrphansCommand),
+    /// Show what runs by the clock, run it, and see how it went
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    /// Post pins as a service would, to try the way in and to load it
+    Emulate(emulate::EmulateArgs),
     /// Follow a stream
     #[command(subcommand)]
     Tail(tail::TailCommand),
@@ -313,6 +320,8 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Recluster(args) => recluster::run(args, context).await,
         Command::Embeddings(command) => embeddings::run(command, context).await,
         Command::Orphans(command) => orphans::run(command, context).await,
+        Command::Jobs(command) => jobs::run(command, context).await,
+        Command::Emulate(args) => emulate::run(args, context).await,
         Command::Tail(command) => tail::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Dedup(args) => dedup::run(args, context).await,

@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use likeness_engine::dedup::Dedup;
-use likeness_server::{MetricsFn, ServerConfig};
+use likeness_server::{Lines, MetricsFn, ServerConfig};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -45,12 +44,10 @@ pub(crate) struct ServeArgs {
 pub(crate) async fn run(args: ServeArgs, context: Context) -> anyhow::Result<()> {
     let door = Door::open(&context, args.bind, args.port).await?;
     let render_metrics = start_metrics(&context.stop)?;
-    let dedup = wire::open(&context).await?;
+    let lines = wire::open_lines(&context).await?;
     output::note(format_args!("serving at {}", door.url));
-    let outcome = door
-        .serve(&context, Arc::clone(&dedup), render_metrics)
-        .await;
-    dedup.shutdown().await;
+    let outcome = door.serve(&context, lines.clone(), render_metrics).await;
+    wire::close_lines(lines).await;
     outcome
 }
 
@@ -97,13 +94,13 @@ impl Door {
     pub(crate) async fn serve(
         self,
         context: &Context,
-        dedup: Arc<Dedup>,
+        lines: Lines,
         render_metrics: MetricsFn,
     ) -> anyhow::Result<()> {
         let _announcement = instance::announce(&context.data_dir, &self.url)
             .context("cannot write the server's address to the data directory")?;
         let stop = context.stop.clone();
-        likeness_server::serve(self.listener, dedup, self.config, render_metrics, stop).await?;
+        likeness_server::serve(self.listener, lines, self.config, render_metrics, stop).await?;
         Ok(())
     }
 }

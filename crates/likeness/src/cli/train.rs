@@ -5,6 +5,7 @@ mod drawn;
 mod labels;
 mod pairs;
 mod report;
+mod soft;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use likeness_vision::edits::{EditList, WORKING_SIDE};
 use serde::Serialize;
 
 use self::pairs::{Gallery, HardPair, Original, Picture, StrangerCounts};
+use self::soft::Soft;
 use super::Context;
 use super::eval::ListName;
 use crate::corpus::{self, Corpus, Variant};
@@ -38,7 +40,7 @@ pub(crate) enum TrainCommand {
 /// Arguments of `likeness train scorer`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Copies are made by published lists of edits, hard negatives are drawn. Half of the photos are held out for calibration, for the
+Copies are made by published lists of edits, hard negatives are drawn. Three tenths of the photos (half, for a regression) are held out for calibration, for the
 threshold, and for the figures that are printed; equal seeds give equal files. A rate of strangers
 far below one over the number of pairs cannot be measured: then the threshold lies above all of them.
 
@@ -88,6 +90,9 @@ pub(crate) struct ScorerArgs {
     /// Make every N-th copy only, others of each photo
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     copies_every: u64,
+    /// Of every N-th photo learn from a soft picture too, of which only blots of colour are left; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    soft_every: usize,
     /// Families of each kind of drawn hard negatives to learn from: other texts over one template
     #[arg(long, value_name = "N", default_value_t = 16)]
     drawn: u32,
@@ -188,7 +193,7 @@ pub(crate) async fn run(command: TrainCommand, context: Context) -> anyhow::Resu
             .extend((0..corpus.len()).map(|photo| Original {
                 name: corpus.name(photo).to_owned(),
                 kind,
-                families: sources.families.of(corpus.name(photo)),
+                families: sources.families_of(corpus.name(photo)),
             }));
         gallery
             .pictures
@@ -271,6 +276,7 @@ fn variants(corpus: &Corpus, lists: &[EditList]) -> Vec<Variant> {
 struct Sources {
     photos: Arc<Corpus>,
     stickers: Option<Arc<Corpus>>,
+    soft: Option<Soft>,
     families: Families,
     n_left_out: usize,
 }
@@ -296,19 +302,35 @@ impl Sources {
         } else {
             Some(Arc::new(open(stickers)?))
         };
+        let photos = open(photos)?;
+        let soft = match (args.form, args.soft_every) {
+            (Form::Logistic, _) | (_, 0) => None,
+            (Form::Trees, every) => Some(Soft::of(&photos, every, limits)?),
+        };
         Ok(Self {
-            photos: Arc::new(open(photos)?),
+            photos: Arc::new(photos),
             stickers,
+            soft,
             families,
             n_left_out,
         })
     }
 
     fn corpora(&self) -> impl Iterator<Item = (PictureKind, &Arc<Corpus>)> {
-        let stickers = self.stickers.iter();
+        let (stickers, soft) = (self.stickers.iter(), self.soft.iter());
         [(PictureKind::Photo, &self.photos)]
             .into_iter()
             .chain(stickers.map(|stickers| (PictureKind::Sticker, stickers)))
+            .chain(soft.map(|soft| (PictureKind::Photo, &soft.corpus)))
+    }
+
+    /// Returns the numbers of the families that a picture is of. A soft picture and the photo that it was made of are
+    /// one more.
+    fn families_of(&self, name: &str) -> Vec<usize> {
+        let mut families = self.families.of(soft::plain_name(name));
+        let number = self.soft.as_ref().and_then(|soft| soft.number(name));
+        families.extend(number.map(|number| self.families.len() + number));
+        families
     }
 
     /// Says what the scorer comes from: `30 photos (nature 12, wallpapers 18), …`.
@@ -332,6 +354,9 @@ impl Sources {
                 of_corpus(stickers, "stickers"),
                 args.sticker_copies_every
             );
+        }
+        if let Some(soft) = &self.soft {
+            data += &format!("; {} of the photos as soft pictures too", soft.corpus.len());
         }
         if args.families.is_some() || !args.leave_out.is_empty() {
             data += &format!(

@@ -115,7 +115,7 @@ impl Client {
         .await
     }
 
-    async fn delete<T: DeserializeOwned + Send + 'static>(
+    pub(super) async fn delete<T: DeserializeOwned + Send + 'static>(
         &self,
         path: String,
         body: String,

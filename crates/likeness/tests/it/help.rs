@@ -6,6 +6,7 @@ mod guard;
 mod joins;
 mod measure;
 mod parts;
+mod pins;
 mod review;
 
 use crate::program::Sandbox;

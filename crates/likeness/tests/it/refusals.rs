@@ -194,7 +194,7 @@ fn what_a_scorer_elsewhere_needs_is_said_before_anything_is_opened() {
     let threshold = ("THRESHOLD", "0.5");
     let error = run(&[scorer, threshold], &["features", "retire", "view"]);
     assert!(
-        error.contains("feature_in_use: `view` is read by oip:http://127.0.0.1:9/pairs"),
+        error.contains("feature_in_use: `view` is read by pairs/4, oip:http://127.0.0.1:9/pairs"),
         "{error}"
     );
 }

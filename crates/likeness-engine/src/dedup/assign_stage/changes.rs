@@ -213,6 +213,8 @@ impl Changes {
             pdq_quality: subject.signature.pdq_quality,
             flatness: subject.signature.flatness,
             embedding: subject.signature.embedding.clone(),
+            width: subject.signature.width,
+            height: subject.signature.height,
             views: subject.signature.views.clone(),
         };
         let member = MemberRecord {

@@ -216,7 +216,7 @@ impl Fixture {
             index: Arc::new(index.expect("opens")),
             cpu: CpuPool::new(threads),
             threads,
-            scorer: Arc::new(PairScorer::new(Scorer::builtin(), None, config.views)),
+            scorer: Arc::new(PairScorer::new(Scorer::regression(), None, config.views)),
             waiters: Arc::default(),
             backlog: Arc::new(Backlog::new(0, 1, 1)),
             generation: Generation(1),
@@ -231,7 +231,7 @@ impl Fixture {
                     max_open: MAX_OPEN,
                     ..ReviewConfig::default()
                 },
-                Scorer::builtin().threshold(),
+                Scorer::regression().threshold(),
             ),
         }
     }

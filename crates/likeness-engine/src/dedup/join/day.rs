@@ -13,13 +13,27 @@ pub(super) fn text(time: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Whether `text` is a day as [`text`] writes it; it need not be one of the calendar.
+/// Whether `text` is a day of the calendar as [`text`] writes it.
 pub(super) fn is_day(text: &str) -> bool {
-    text.len() == 10
+    let is_form = text.len() == 10
         && text.bytes().enumerate().all(|(idx, byte)| match idx {
             4 | 7 => byte == b'-',
             _ => byte.is_ascii_digit(),
-        })
+        });
+    if !is_form {
+        return false;
+    }
+    let number = |digits: &str| digits.parse::<u64>().unwrap_or(0);
+    let (year, month) = (number(&text[..4]), number(&text[5..7]));
+    let is_leap_year =
+        year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let length = match month {
+        2 => 28 + u64::from(is_leap_year),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    (1..=length).contains(&number(&text[8..]))
 }
 
 /// Returns year, month and day of the `days`-th day after 1970-01-01, by counting in eras of 400 years that
@@ -57,7 +71,16 @@ mod tests {
             assert_eq!(day, expected);
             assert!(is_day(&day));
         }
-        for other in ["", "2026-1-31", "20260131", "2026-01-3x"] {
+        for other in [
+            "",
+            "2026-1-31",
+            "20260131",
+            "2026-01-3x",
+            "2026-02-31",
+            "1900-02-29",
+            "2026-13-01",
+            "2026-06-00",
+        ] {
             assert!(!is_day(other), "{other}");
         }
     }

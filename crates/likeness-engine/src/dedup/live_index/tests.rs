@@ -52,6 +52,8 @@ fn record(number: u64) -> (ImageNumber, NumberRecord) {
         pdq_quality: 100,
         flatness: 0,
         embedding: bf16::to_le_bytes(&bf16::encode(&vector(number))).into(),
+        width: 0,
+        height: 0,
         views: Vec::new(),
         id,
     };

@@ -31,8 +31,8 @@ impl PairScorer {
     }
 
     /// Returns the scores of an image with others, in their order. As when an image is decided: the best of those in
-    /// doubt are looked at, at most as many as for an image, and the rest of them score at most what the best of
-    /// these does. A function of what is compared and of the stored bytes.
+    /// doubt are looked at, at most as many as for an image and none after one that leaves no doubt, and the rest of
+    /// them score at most what the best of these does. A function of what is compared and of the stored bytes.
     ///
     /// # Errors
     /// As [`look_at_pair`](Self::look_at_pair).
@@ -69,6 +69,9 @@ impl PairScorer {
         let mut highest: Option<f32> = None;
         let left = doubtful.split_off(doubtful.len().min(looker.max_looks()));
         for (_, _, place) in doubtful {
+            if highest.is_some_and(|highest| scorer.is_beyond_doubt(highest)) {
+                break;
+            }
             let (other, compared) = (others[place], &compared[place]);
             let own = (subject.sha256, subject.bytes.as_ref());
             let look = looker.look(own, other.sha256, compared.view.as_ref());

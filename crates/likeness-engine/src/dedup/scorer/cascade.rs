@@ -2,7 +2,8 @@
 //!
 //! The first stage reads what rows tell, for every pair. Where it is in doubt, between `grey.low` and `grey.high`,
 //! a close look at the pixels may be taken; then the second stage, which reads that too, has the say. Both are
-//! calibrated by Platt's method to the same prior, so one threshold serves both.
+//! calibrated by Platt's method to the same prior, so their scores mean the same; where nothing is looked at, the first
+//! stage alone needs a higher one for the same rates of strangers.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,6 +44,9 @@ pub struct CascadeSpec {
     pub second: Option<Stage>,
     /// Least score of near-duplicates.
     pub threshold: f32,
+    /// The same where nothing is looked at, so that the first stage has the say; `threshold` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_unlooked: Option<f32>,
     /// What it was made from, and how well it did.
     pub manifest: Manifest,
 }
@@ -99,7 +103,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KindFigures {
-    /// `photos`, `stickers`, `drawn`, or `labels`.
+    /// `photos`, `stickers`, `soft`, `drawn`, or `judged`.
     pub kind: String,
     /// The figures.
     pub held_out: HeldOut,
@@ -188,6 +192,11 @@ impl Cascade {
         ensure(
             spec.threshold > 0.0 && spec.threshold <= 1.0,
             "the threshold must be above 0 and at most 1",
+        )?;
+        ensure(
+            spec.threshold_unlooked
+                .is_none_or(|threshold| threshold > 0.0 && threshold <= 1.0),
+            "the threshold without looks must be above 0 and at most 1",
         )?;
         for stage in [Some(&spec.first), spec.second.as_ref()]
             .into_iter()

@@ -7,8 +7,9 @@ use super::cascade::{
     CalibrationBin, CascadeSpec, CurvePoint, FORM, Grey, Importance, KindFigures, Manifest, Stage,
 };
 use super::logistic::{self, Row};
+use super::sample::{N_KINDS, Sample, SampleKind};
 use super::spec::{Calibration, HeldOut};
-use super::{PairFeatures, Scorer};
+use super::{LookFeatures, PairFeatures, Scorer};
 use crate::dedup::features::{FEATURES, N_FEATURES, Tier, values};
 
 use super::fit::{FitError, round, uniform};
@@ -22,49 +23,6 @@ const CURVE: [f32; 22] = [
 ];
 /// Upper ends of the bins that tell the calibration.
 const BINS: [f32; 8] = [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0];
-
-/// What a pair shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleKind {
-    /// At least one photo.
-    Photo,
-    /// Two stickers.
-    Sticker,
-    /// Two pictures drawn over one template, or a copy of one.
-    Drawn,
-    /// A pair that a person has judged.
-    Judged,
-}
-
-impl SampleKind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Photo, Self::Sticker, Self::Drawn, Self::Judged];
-
-    /// Returns its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Photo => "photos",
-            Self::Sticker => "stickers",
-            Self::Drawn => "drawn",
-            Self::Judged => "judged",
-        }
-    }
-}
-
-/// A pair whose truth is known.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
-    /// What is compared.
-    pub features: PairFeatures,
-    /// Whether the two are near-duplicates.
-    pub label: bool,
-    /// Pairs of one group are held out together.
-    pub group: u64,
-    /// What it shows.
-    pub kind: SampleKind,
-    /// Pairs that it stands for, if others like it were left out.
-    pub weight: f64,
-}
 
 /// How to fit, and what the file should say about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,11 +48,11 @@ pub struct CascadeOptions {
     /// See [`CascadeSpec::background`].
     pub background: Vec<f32>,
     /// Share of strangers that may reach the threshold, in the order of [`SampleKind::ALL`].
-    pub fpr_targets: [f64; 4],
+    pub fpr_targets: [f64; N_KINDS],
     /// Share of copies wanted among what reaches the threshold, at the prior; instead of `fpr_targets`.
     pub precision: Option<f64>,
     /// Held-out strangers below `min_cosine`, which are no samples, in the order of [`SampleKind::ALL`].
-    pub num_far: [f64; 4],
+    pub num_far: [f64; N_KINDS],
 }
 
 impl CascadeOptions {
@@ -179,9 +137,10 @@ pub fn finish(
             options.prior
         ),
         None => {
-            let [photos, stickers, drawn, judged] = options.fpr_targets;
+            let [photos, stickers, soft, drawn, judged] = options.fpr_targets;
             format!(
-                "strangers that may reach it: {photos:e} of photos, {stickers:e} of stickers, {drawn:e} of \
+                "strangers that may reach it: {photos:e} of photos, {stickers:e} of stickers, {soft:e} of \
+                 soft pictures, {drawn:e} of \
                  drawn pictures, {judged:e} of judged pairs"
             )
         }
@@ -197,6 +156,7 @@ pub fn finish(
         first: first.stage,
         second: second.map(|fitted| fitted.stage),
         threshold: 1.0,
+        threshold_unlooked: None,
         manifest: Manifest {
             data: options.data.clone(),
             seed: options.seed,
@@ -210,16 +170,28 @@ pub fn finish(
         },
     };
     let uncut = compiled(spec.clone())?;
-    let scored: Vec<(f32, &Sample)> = samples
-        .iter()
-        .filter(|sample| options.holds_out(sample.group))
-        .map(|sample| (uncut.score(&sample.features), sample))
-        .collect();
-    let held_out = Scored::of(scored, options);
-    spec.threshold = match options.precision {
-        Some(precision) => held_out.least_for_precision(precision)?,
-        None => held_out.least_for_rates(&options.fpr_targets)?,
+    let scored = |look: fn(Option<LookFeatures>) -> Option<LookFeatures>| {
+        let scored = samples
+            .iter()
+            .filter(|sample| options.holds_out(sample.group))
+            .map(|sample| {
+                let features = PairFeatures {
+                    look: look(sample.features.look),
+                    ..sample.features
+                };
+                (uncut.score(&features), sample)
+            });
+        Scored::of(scored.collect(), options)
     };
+    let least = |held_out: &Scored<'_>| match options.precision {
+        Some(precision) => held_out.least_for_precision(precision),
+        None => held_out.least_for_rates(&options.fpr_targets),
+    };
+    let held_out = scored(|look| look);
+    spec.threshold = least(&held_out)?;
+    if spec.second.is_some() {
+        spec.threshold_unlooked = Some(least(&scored(|_| None))?);
+    }
     spec.manifest.figures = held_out.figures(spec.threshold, &options.fpr_targets);
     let mut thresholds = CURVE.to_vec();
     thresholds.push(spec.threshold);
@@ -327,7 +299,7 @@ fn fit_stage(
 /// Held-out pairs with their scores, highest first.
 struct Scored<'a> {
     pairs: Vec<(f32, &'a Sample)>,
-    far: [f64; 4],
+    far: [f64; N_KINDS],
     prior: f64,
 }
 
@@ -354,7 +326,7 @@ impl<'a> Scored<'a> {
     }
 
     /// Returns the least threshold that keeps the rate of every kind.
-    fn least_for_rates(&self, targets: &[f64; 4]) -> Result<f32, FitError> {
+    fn least_for_rates(&self, targets: &[f64; N_KINDS]) -> Result<f32, FitError> {
         let mut threshold = 0.0_f32;
         for kind in SampleKind::ALL {
             let target = targets[kind as usize];
@@ -428,7 +400,7 @@ impl<'a> Scored<'a> {
         }
     }
 
-    fn figures(&self, threshold: f32, targets: &[f64; 4]) -> Vec<KindFigures> {
+    fn figures(&self, threshold: f32, targets: &[f64; N_KINDS]) -> Vec<KindFigures> {
         let of_kind = |kind: SampleKind| {
             let strangers = self.strangers(kind);
             let copies = self.weight(|_, sample| sample.label && sample.kind == kind);

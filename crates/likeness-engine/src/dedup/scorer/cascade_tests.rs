@@ -1,4 +1,5 @@
-use super::cascade_fit::{CascadeOptions, Sample, SampleKind, finish, fit_first, fit_second};
+use super::cascade_fit::{CascadeOptions, finish, fit_first, fit_second};
+use super::sample::{Sample, SampleKind};
 use super::*;
 use crate::dedup::features::{FEATURES, Tier};
 
@@ -53,9 +54,9 @@ fn options() -> CascadeOptions {
             high: 0.99,
         },
         background: Vec::new(),
-        fpr_targets: [1e-3; 4],
+        fpr_targets: [1e-3; 5],
         precision: None,
-        num_far: [1e6, 0.0, 0.0, 0.0],
+        num_far: [1e6, 0.0, 0.0, 0.0, 0.0],
     }
 }
 

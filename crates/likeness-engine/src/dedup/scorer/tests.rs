@@ -109,10 +109,31 @@ fn builtin_says_what_it_was_made_from() {
 }
 
 #[test]
+fn the_newest_builtin_says_how_far_its_figures_can_be_trusted() {
+    let scorer = Scorer::builtin();
+    let spec = scorer.cascade().unwrap();
+    let manifest = &spec.manifest;
+    assert!(!manifest.data.is_empty() && !spec.date.is_empty() && scorer.can_look());
+    assert_eq!(scorer.id(), "pairs/4");
+    let unlooked = scorer.threshold_unlooked();
+    assert!(unlooked > scorer.threshold(), "{unlooked}");
+    for KindFigures { kind, held_out } in &manifest.figures {
+        assert!(held_out.fpr <= held_out.fpr_target, "{kind}: {held_out:?}");
+        assert!(held_out.recall > 0.8, "{kind}: {held_out:?}");
+    }
+}
+
+#[test]
 fn json_survives_a_round_trip() {
-    let scorer = pairs_3();
-    assert_eq!(scorer.to_json(), include_str!("../scorer_v3.json"));
-    assert_eq!(Scorer::from_json(&scorer.to_json()).unwrap(), scorer);
+    let files = [
+        include_str!("../scorer_v4.json"),
+        include_str!("../scorer_v3.json"),
+    ];
+    for (scorer, file) in Scorer::builtins().zip(files) {
+        assert_eq!(scorer.to_json(), file);
+        assert_eq!(Scorer::from_json(file).unwrap(), scorer);
+    }
+    assert_eq!(Scorer::builtins().count(), files.len());
 }
 
 #[test]
@@ -339,6 +360,7 @@ fn a_framed_photo_is_compared_as_a_photo() {
         pdq: PdqHash([0; 32]),
         pdq_quality,
         flatness,
+        aspect: None,
     };
     let (photo, framed) = (marks(100, 12), marks(80, 100));
     let expected = flat_features(0.5, 0, 80, 12);

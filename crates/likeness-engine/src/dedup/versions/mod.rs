@@ -73,7 +73,7 @@ impl Dedup {
         Ok(self.version(&scorer, true))
     }
 
-    /// Lists the versions that can be compared: the one that decides, the built-in one, and those kept.
+    /// Lists the versions that can be compared: the one that decides, the built-in ones, and those kept.
     ///
     /// # Errors
     /// If a store fails.
@@ -84,10 +84,9 @@ impl Dedup {
             is_live: true,
             is_kept: false,
         }];
-        let builtin = self.version(&Scorer::builtin(), false);
-        if builtin.id != found[0].id {
-            found.push(builtin);
-        }
+        let builtins = Scorer::builtins().map(|scorer| self.version(&scorer, false));
+        let live = self.scorer.id();
+        found.extend(builtins.filter(|builtin| builtin.id != live));
         for id in self.kept_scorers().await? {
             // Read one by one: a file of another format, or one that is gone since, is left out.
             let Ok(scorer) = self.kept_scorer(&id).await else {
@@ -116,8 +115,7 @@ impl Dedup {
                 ))
             });
         }
-        let builtin = Scorer::builtin();
-        if builtin.id() == id {
+        if let Some(builtin) = Scorer::builtins().find(|builtin| builtin.id() == id) {
             return Ok(builtin);
         }
         self.kept_scorer(id).await
@@ -152,9 +150,10 @@ impl Dedup {
         }
     }
 
-    /// Returns the threshold that a scorer would decide with here.
+    /// Returns the threshold that a scorer would decide with here, where nothing is looked at.
     pub(super) fn threshold_of(&self, scorer: &Scorer) -> f32 {
-        self.config.threshold.unwrap_or_else(|| scorer.threshold())
+        let own = || scorer.threshold_unlooked();
+        self.config.threshold.unwrap_or_else(own)
     }
 }
 

@@ -4,6 +4,7 @@
 mod bank;
 mod opening;
 mod pictures;
+mod scorer;
 mod stages;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ pub(crate) enum BenchCommand {
     Opening(opening::OpeningArgs),
     /// Measure what a bank of references costs each image
     Bank(bank::BankArgs),
+    /// Measure what scoring the candidates of an image costs
+    Scorer(scorer::ScorerArgs),
 }
 
 /// Arguments of `likeness bench pipeline`.
@@ -99,6 +102,7 @@ pub(crate) async fn run(command: BenchCommand, context: Context) -> anyhow::Resu
         BenchCommand::Pipeline(args) => run_pipeline(args, context).await,
         BenchCommand::Opening(args) => opening::run(args, context).await,
         BenchCommand::Bank(args) => bank::run(&args, &context).await,
+        BenchCommand::Scorer(args) => scorer::run(&args, &context).await,
     }
 }
 

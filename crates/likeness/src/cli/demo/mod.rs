@@ -97,13 +97,14 @@ pub(crate) async fn run(args: DemoArgs, context: Context) -> anyhow::Result<()> 
         Some(prepare(&context, images).await?)
     };
     let render_metrics = start_metrics(&context.stop)?;
-    let dedup = wire::open(&context).await?;
+    let lines = wire::open_lines(&context).await?;
+    let dedup = Arc::clone(&lines.dedup);
     let url = door.as_ref().map(|door| door.url.clone());
     let work = show(&args, &context, &dedup, marker, collection, url.as_deref());
     let outcome = match door {
         None => work.await,
         Some(door) => {
-            let server = door.serve(&context, Arc::clone(&dedup), render_metrics);
+            let server = door.serve(&context, lines.clone(), render_metrics);
             let (server, work) = tokio::join!(server, async {
                 let outcome = work.await;
                 if outcome.is_err() {
@@ -114,7 +115,7 @@ pub(crate) async fn run(args: DemoArgs, context: Context) -> anyhow::Result<()> 
             work.and(server)
         }
     };
-    dedup.shutdown().await;
+    wire::close_lines(lines).await;
     outcome
 }
 

@@ -3,6 +3,7 @@
 use likeness_engine::dedup::scorer::{LabelledPair, PictureKind, Scorer};
 use serde::Serialize;
 
+use super::soft;
 use crate::corpus::Signed;
 
 /// Most pairs of different pictures used, by what they show; beyond it a part is drawn. Photos are what
@@ -19,6 +20,13 @@ pub(super) struct Original {
     pub(super) kind: PictureKind,
     /// Numbers of the families it is of.
     pub(super) families: Vec<usize>,
+}
+
+impl Original {
+    /// Whether it is a soft picture made of a photo.
+    pub(super) fn is_soft(&self) -> bool {
+        self.name.starts_with(soft::PREFIX)
+    }
 }
 
 /// An original as it is, or a copy of it.
@@ -254,6 +262,7 @@ mod tests {
                     pdq: PdqHash([0; 32]),
                     pdq_quality: 100,
                     flatness: 0,
+                    aspect: None,
                 },
                 views: Vec::new(),
             },
@@ -341,7 +350,7 @@ mod tests {
             (STICKER, 215.0, &[]),
             (STICKER, 220.0, &[]),
         ]);
-        let hardest = gallery.hardest(&Scorer::builtin(), 2);
+        let hardest = gallery.hardest(&Scorer::regression(), 2);
         let shown: Vec<_> = hardest
             .iter()
             .map(|pair| {
@@ -360,7 +369,7 @@ mod tests {
         ];
         assert_eq!(shown, expected);
         assert!(hardest[0].score > hardest[1].score);
-        assert!(gallery.hardest(&Scorer::builtin(), 0).is_empty());
+        assert!(gallery.hardest(&Scorer::regression(), 0).is_empty());
     }
 
     #[test]

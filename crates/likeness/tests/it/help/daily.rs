@@ -33,6 +33,8 @@ fn help_of_likeness() {
       recluster        Sort all images anew, show what would change, and apply it if told to
       embeddings       Send embeddings that another service has made
       orphans          List uploads and embeddings without a partner, retry and drop them
+      jobs             Show what runs by the clock, run it, and see how it went
+      emulate          Post pins as a service would, to try the way in and to load it
       tail             Follow a stream
       status           Show counts, rates and models
       dedup            Find duplicates in a folder and write a report; nothing is stored

@@ -226,6 +226,12 @@ fn help_of_train_scorer() {
 
               [default: 1]
 
+          --soft-every <N>
+              Of every N-th photo learn from a soft picture too, of which only blots of colour are left;
+              0 for none
+
+              [default: 0]
+
           --drawn <N>
               Families of each kind of drawn hard negatives to learn from: other texts over one template
 
@@ -277,8 +283,8 @@ fn help_of_train_scorer() {
       -h, --help
               Print help (see a summary with '-h')
 
-    Copies are made by published lists of edits, hard negatives are drawn. Half of the photos are held
-    out for calibration, for the
+    Copies are made by published lists of edits, hard negatives are drawn. Three tenths of the photos
+    (half, for a regression) are held out for calibration, for the
     threshold, and for the figures that are printed; equal seeds give equal files. A rate of strangers
     far below one over the number of pairs cannot be measured: then the threshold lies above all of
     them.

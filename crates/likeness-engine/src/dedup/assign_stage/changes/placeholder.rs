@@ -64,6 +64,8 @@ impl Changes {
             pdq_quality: 0,
             flatness: 0,
             embedding: bytes::Bytes::new(),
+            width: 0,
+            height: 0,
             views: Vec::new(),
         };
         let member = MemberRecord {

@@ -214,6 +214,7 @@ fn stranger(vector: Vec<f32>) -> Signed {
                 pdq: PdqHash([0; 32]),
                 pdq_quality: 0,
                 flatness: 0,
+                aspect: None,
             },
             views: Vec::new(),
         },

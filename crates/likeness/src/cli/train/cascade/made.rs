@@ -1,17 +1,19 @@
 //! The pairs that trees are fitted to.
 
-use likeness_engine::dedup::scorer::{CascadeOptions, Sample, SampleKind};
+use likeness_engine::dedup::scorer::{CascadeOptions, N_KINDS, Sample, SampleKind};
 
 use super::super::PictureKind;
-use super::super::pairs::mix;
+use super::super::pairs::{Picture, mix};
 use super::{Lab, Pair, Reference};
 
 /// Most strangers of a kind above the least cosine that trees are boosted on; beyond it a part is drawn, and each
 /// counts for more.
 const MAX_STRANGERS: u64 = 150_000;
 /// What a drawn pair counts for: an upload is a page of text far more often than a pair of random pictures is two
-/// pages over one template.
-const DRAWN_WEIGHT: f64 = 100.0;
+/// pages over one template. Much more, and the second stage learns little else (docs/adr/016).
+const DRAWN_WEIGHT: f64 = 10.0;
+/// What a pair of strangers counts for that has a soft picture: many are made of few photos.
+const SOFT_WEIGHT: f64 = 0.3;
 
 pub(super) fn copies(lab: &Lab, reference: &Reference) -> Vec<Pair> {
     let mut pairs = Vec::new();
@@ -27,10 +29,7 @@ pub(super) fn copies(lab: &Lab, reference: &Reference) -> Vec<Pair> {
                         features,
                         label: true,
                         group: lab.gallery.group(picture.original),
-                        kind: kind_of(
-                            lab.gallery
-                                .kind_of(&lab.gallery.pictures[original], picture),
-                        ),
+                        kind: kind_of(lab, &lab.gallery.pictures[original], picture),
                         weight: 1.0,
                     },
                     pictures: (original, number),
@@ -42,8 +41,12 @@ pub(super) fn copies(lab: &Lab, reference: &Reference) -> Vec<Pair> {
     pairs
 }
 
-fn kind_of(kind: PictureKind) -> SampleKind {
-    match kind {
+fn kind_of(lab: &Lab, first: &Picture, second: &Picture) -> SampleKind {
+    let is_soft = |picture: &Picture| lab.gallery.originals[picture.original].is_soft();
+    if is_soft(first) || is_soft(second) {
+        return SampleKind::Soft;
+    }
+    match lab.gallery.kind_of(first, second) {
         PictureKind::Photo => SampleKind::Photo,
         PictureKind::Sticker => SampleKind::Sticker,
     }
@@ -56,10 +59,10 @@ pub(super) fn strangers(
     options: &mut CascadeOptions,
     pairs: &mut Vec<Pair>,
 ) {
-    let mut near: [Vec<(usize, usize)>; 2] = [Vec::new(), Vec::new()];
+    let mut near = [const { Vec::<(usize, usize)>::new() }; N_KINDS];
     lab.gallery.visit_stranger_numbers(|first, second| {
         let pictures = &lab.gallery.pictures;
-        let kind = kind_of(lab.gallery.kind_of(&pictures[first], &pictures[second])) as usize;
+        let kind = kind_of(lab, &pictures[first], &pictures[second]) as usize;
         let (features, _) = lab.features(reference, first, second);
         if features.cosine >= options.min_cosine {
             near[kind].push((first, second));
@@ -67,12 +70,13 @@ pub(super) fn strangers(
             options.num_far[kind] += 1.0;
         }
     });
-    for (kind, near) in [SampleKind::Photo, SampleKind::Sticker]
-        .into_iter()
-        .zip(near)
-    {
+    for (kind, near) in SampleKind::ALL.into_iter().zip(near) {
         let n_near = near.len() as u64;
-        let weight = (n_near as f64 / MAX_STRANGERS as f64).max(1.0);
+        let each = match kind {
+            SampleKind::Soft => SOFT_WEIGHT,
+            _ => 1.0,
+        };
+        let weight = each * (n_near as f64 / MAX_STRANGERS as f64).max(1.0);
         for (place, numbers) in near.into_iter().enumerate() {
             if mix(options.seed, place as u64) % n_near >= MAX_STRANGERS {
                 continue;

@@ -1,0 +1,333 @@
+//! The stream: from the log into SQL, and live numbers on the way.
+//!
+//! ```text
+//! [pins] [geolocations] [users] ─▶ batch ─▶ clean ─▶ apply ─▶ one transaction: rows, numbers, positions
+//! ```
+//! Invariants:
+//! - Rows, numbers and positions are one commit, and positions are only moved from where they were read: whatever is
+//!   killed or tried again, each record counts once.
+//! - One task writes. Numbers are absolute values that it computes, never incremented in place.
+//! - Tables are a fold of the log: an empty database is filled from its beginning.
+//! - A database that is away stops nothing but the stream, which tries again, and says so.
+//!
+//! Time is event time. The watermark is the greatest that was seen less what is allowed to be late; what comes behind it is
+//! called late, and corrects the numbers all the same.
+
+mod apply;
+mod decay;
+mod numbers;
+mod queries;
+mod read;
+mod schema;
+mod state;
+#[cfg(test)]
+mod tests;
+pub mod view;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use likeness_core::log::EventLog;
+use likeness_core::sql::{Tables, TablesOutcome};
+use likeness_core::{StoreError, StoreResult, Timestamp};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use self::apply::{Report, apply};
+use self::decay::HalfLife;
+use self::read::{CONSUMER, Place, batch, places, unread, wait};
+use self::schema::{MIGRATIONS, SET};
+use self::state::State;
+use super::EventKind;
+use crate::metrics;
+
+pub use queries::MAX_PAGE;
+pub use schema::{EXPERIMENTAL_DATA, PINS_PER_MINUTE, PROFILE_ACTIVITY, PROFILES, STREAM_STATE};
+
+/// First and longest pause between attempts while the tables are away.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a batch may take to end when the stream stops; then it is left, and done again at the next start.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How the stream works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Time in which the weight of a pin in scores halves; at least a second.
+    pub half_life: Duration,
+    /// How much earlier than the greatest event time an event may be, and not be called late.
+    pub allowed_lateness: Duration,
+    /// Most records of a batch, shared equally by the partitions, each of which may have one at least.
+    pub max_batch_records: usize,
+    /// Most bytes of a batch, shared in the same way.
+    pub max_batch_bytes: usize,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            half_life: Duration::from_secs(24 * 3_600),
+            allowed_lateness: Duration::from_secs(600),
+            max_batch_records: 6_000,
+            max_batch_bytes: 24 << 20,
+        }
+    }
+}
+
+impl StreamConfig {
+    fn half_life(&self) -> HalfLife {
+        let micros = self.half_life.max(Duration::from_secs(1)).as_micros();
+        HalfLife::new(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+/// The stream of a running service.
+pub struct PinStream {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for PinStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinStream")
+            .field("tables", &self.shared.tables)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the task and those who ask have in common.
+struct Shared {
+    log: Arc<dyn EventLog>,
+    tables: Arc<dyn Tables>,
+    config: StreamConfig,
+    progress: Mutex<Progress>,
+    /// Counts what is to be told: commits, and that all was read.
+    changes: watch::Sender<u64>,
+}
+
+/// How far the stream is.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// Empty until the tables were reached.
+    places: Vec<Place>,
+    state: State,
+    /// When the last record that was committed of each kind was received.
+    received: [Timestamp; 3],
+    /// What keeps it from going on.
+    trouble: Option<String>,
+}
+
+impl PinStream {
+    /// Starts the stream. The tables need not be there yet.
+    pub fn start(log: Arc<dyn EventLog>, tables: Arc<dyn Tables>, config: StreamConfig) -> Self {
+        let shared = Arc::new(Shared {
+            log,
+            tables,
+            config,
+            progress: Mutex::default(),
+            changes: watch::Sender::new(0),
+        });
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(Arc::clone(&shared).run(stop.clone()));
+        Self {
+            shared,
+            stop,
+            task: Mutex::new(Some(task)),
+        }
+    }
+
+    /// Stops it: the batch in progress is committed, or left after ten seconds.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().ok().and_then(|mut task| task.take());
+        let Some(mut task) = task else { return };
+        if tokio::time::timeout(STOP_LIMIT, &mut task).await.is_err() {
+            warn!(
+                "the stream of pins did not end in time and was left; it goes on from its last commit"
+            );
+            task.abort();
+        }
+    }
+
+    /// Tells whether the stream does its work, or what keeps it from that.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn ready(&self) -> Result<(), String> {
+        if let Some(trouble) = &self.shared.progress().trouble {
+            return Err(format!("the stream of pins waits: {trouble}"));
+        }
+        let task = self.task.lock().ok();
+        let has_ended = task.is_some_and(|task| task.as_ref().is_some_and(JoinHandle::is_finished));
+        match has_ended && !self.stop.is_cancelled() {
+            true => Err("the stream of pins has ended; the log has the cause".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns what changes with every commit, and when all was read.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+}
+
+impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress
+            .lock()
+            .expect("no code that holds this lock can panic")
+    }
+
+    async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut pause = BACKOFF.0;
+        loop {
+            let before = *self.changes.borrow();
+            let Err(error) = self.run_until_error(&stop).await else {
+                info!("the stream of pins stopped");
+                return;
+            };
+            self.progress().trouble = Some(with_causes(&error));
+            if !error.is_retryable() {
+                error!(
+                    ?error,
+                    "the stream of pins failed, live numbers have stopped"
+                );
+                return;
+            }
+            if *self.changes.borrow() > before {
+                pause = BACKOFF.0;
+            }
+            ::metrics::counter!(metrics::PINS_RETRIES_TOTAL).increment(1);
+            warn!(
+                error = with_causes(&error),
+                ?pause,
+                "the stream of pins failed, will retry"
+            );
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Reads, applies and commits until told to stop.
+    async fn run_until_error(&self, stop: &CancellationToken) -> StoreResult<()> {
+        self.tables.migrate(SET, &MIGRATIONS).await?;
+        let mut is_current = false;
+        loop {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if !is_current {
+                let places = places(&self.tables.positions(CONSUMER).await?);
+                let state = State::load(self.tables.as_ref(), &self.config).await?;
+                let mut progress = self.progress();
+                (progress.places, progress.state) = (places, state);
+                progress.trouble = None;
+                is_current = true;
+            }
+            let Progress {
+                mut places, state, ..
+            } = self.progress().clone();
+            let batch = batch(self.log.as_ref(), &places, &self.config).await?;
+            for &(number, end) in &batch.empty {
+                places[number].empty_at = end;
+            }
+            if batch.events.is_empty() {
+                self.measure(&places).await?;
+                let before = std::mem::replace(&mut self.progress().places, places.clone());
+                if before != places {
+                    self.changes.send_modify(|changes| *changes += 1);
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    waited = wait(self.log.as_ref(), &places) => waited?,
+                }
+                continue;
+            }
+            let mut received = self.progress().received;
+            for event in &batch.events {
+                let newest = &mut received[event.kind as usize];
+                *newest = (*newest).max(event.cleaned.origin.received);
+            }
+            let moved = batch.positions.clone();
+            let applied = apply(self.tables.as_ref(), &state, batch, &self.config).await?;
+            let (step, state, report) = applied;
+            if self.tables.commit(step).await? == TablesOutcome::AlreadyCommitted {
+                // By an earlier try whose answer was lost, or by another process.
+                is_current = false;
+                continue;
+            }
+            let places: Vec<_> = places
+                .into_iter()
+                .map(|place| {
+                    let moved = moved.iter().find(|one| {
+                        one.topic == place.kind.topic() && one.partition == place.partition
+                    });
+                    Place {
+                        next: moved.map_or(place.next, |one| one.next),
+                        ..place
+                    }
+                })
+                .collect();
+            {
+                let mut progress = self.progress();
+                (progress.places, progress.state) = (places.clone(), state);
+                (progress.received, progress.trouble) = (received, None);
+            }
+            count(&report, &state, &self.config);
+            self.measure(&places).await?;
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Publishes how far behind the log the stream is.
+    async fn measure(&self, places: &[Place]) -> StoreResult<()> {
+        let unread = unread(self.log.as_ref(), places).await?;
+        let received = self.progress().received;
+        for kind in EventKind::ALL {
+            let (unread, received) = (unread[kind as usize], received[kind as usize]);
+            let topic = kind.topic().0;
+            let seconds = lag_seconds(unread, received);
+            ::metrics::gauge!(metrics::PINS_LAG_RECORDS, "topic" => topic).set(unread as f64);
+            ::metrics::gauge!(metrics::PINS_LAG_SECONDS, "topic" => topic).set(seconds);
+        }
+        Ok(())
+    }
+}
+
+/// Returns how long ago the last record that was committed was received, if there are more.
+fn lag_seconds(unread: u64, received: Timestamp) -> f64 {
+    match (unread, received) {
+        (0, _) | (_, Timestamp(0)) => 0.0,
+        _ => Timestamp::now().since(received).as_secs_f64(),
+    }
+}
+
+fn count(report: &Report, state: &State, config: &StreamConfig) {
+    for kind in EventKind::ALL {
+        let (rows, rejected) = (report.rows[kind as usize], report.rejected[kind as usize]);
+        let kind = kind.name();
+        ::metrics::counter!(metrics::PINS_ROWS_TOTAL, "kind" => kind).increment(rows);
+        ::metrics::counter!(metrics::PINS_REJECTED_TOTAL, "kind" => kind).increment(rejected);
+    }
+    ::metrics::counter!(metrics::PINS_LATE_TOTAL).increment(report.late);
+    ::metrics::counter!(metrics::PINS_MOVED_TOTAL).increment(report.moved);
+    if let Some(watermark) = state.watermark(config) {
+        ::metrics::gauge!(metrics::PINS_WATERMARK_SECONDS).set(watermark as f64 / 1e6);
+    }
+}
+
+fn with_causes(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! Commands of pins, and of what runs by the clock.
+
+use insta::assert_snapshot;
+
+use super::help;
+
+#[test]
+fn help_of_emulate() {
+    assert_snapshot!(help(&["emulate"]), @r#"
+    Post pins as a service would, to try the way in and to load it
+
+    Usage: likeness emulate [OPTIONS]
+
+    Options:
+          --rate <N>
+              Pins per second
+
+              [default: 100]
+
+          --seed <S>
+              Any number; another one posts other pins
+
+              [default: 1]
+
+          --dirty <SHARE>
+              Share of events that lack something or say it in an odd way; a few of them cannot be
+              cleaned
+
+              [default: 5%]
+
+          --late <SHARE>
+              Share of geolocations whose time lies hours back
+
+              [default: 2%]
+
+          --count <N>
+              Stop after so many pins
+
+          --seconds <N>
+              Stop after so many seconds
+
+          --connections <N>
+              Connections that post at once
+
+              [default: 4]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Each pin is posted with its geolocation and its user. The same seed posts the same, but for the
+    times, which are those of now. Without `--count` or `--seconds` it goes on until Ctrl-C. It needs a
+    running server: the one that has the data directory open, or the one that `--server` names.
+
+    Examples:
+      likeness emulate --rate 100 --seconds 60
+      likeness emulate --rate 2000 --count 100000 --dirty 20% --late 10% --seed 7 --json
+      likeness emulate --server http://pins.example:7878 --rate 10
+    "#);
+}
+
+#[test]
+fn help_of_jobs() {
+    assert_snapshot!(help(&["jobs"]), @r#"
+    Show what runs by the clock, run it, and see how it went
+
+    Usage: likeness jobs [OPTIONS] <COMMAND>
+
+    Commands:
+      list     List jobs: when they run, and how they did last
+      history  List runs of a job, latest first
+      run      Run a job over some days, whatever was run before
+      show     Show a run and its figures
+      cancel   Take a run out of the queue, or end it
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Jobs run in a server: the one that has the data directory open, or the one that `--server` names.
+
+    Examples:
+      likeness jobs list
+      likeness jobs history recluster-plan
+      likeness jobs run recluster-plan --from 2026-01-01 --to 2026-01-31
+      likeness jobs cancel recluster-plan 17
+    "#);
+}
+
+#[test]
+fn help_of_jobs_run() {
+    assert_snapshot!(help(&["jobs", "run"]), @r#"
+    Run a job over some days, whatever was run before
+
+    Usage: likeness jobs run [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>
+              Name of the job
+
+    Options:
+          --from <YYYY-MM-DD>
+              First day, UTC [default: yesterday]
+
+          --to <YYYY-MM-DD>
+              Last day, itself included [default: the same as `--from`]
+
+          --wait
+              Wait until all of them have come to their end; exit code 1 if one has not succeeded
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn help_of_jobs_history() {
+    assert_snapshot!(help(&["jobs", "history"]), @r#"
+    List runs of a job, latest first
+
+    Usage: likeness jobs history [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>
+              Name of the job
+
+    Options:
+          --limit <N>
+              Most runs to list
+
+              [default: 20]
+
+          --before <RUN>
+              Those with smaller numbers: the `next` that an earlier list gave
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
