@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod kernels;
 mod pictures;
+mod pins_reports;
 mod postgres;
 mod process;
 mod remote_scorer;
@@ -51,7 +52,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Kill the server at every fail point and at random while images arrive, and check what it kept
+    /// Kill the server at every fail point and at random while images or pins arrive, and check what it kept
     Crash(crash::Arguments),
     /// Send near-copies in the same moment by many clients, and count their clusters
     Simultaneous(crash::simultaneous::Arguments),
@@ -77,6 +78,8 @@ enum Command {
     RemoteScorer,
     /// Check the tables of pins on a PostgreSQL server of the system's packages
     Postgres,
+    /// Check the reports over pins against an independent computation from the raw events
+    PinsReports(pins_reports::Arguments),
     /// Check licences and duplicate dependencies against `deny.toml`
     Deny,
 }
@@ -113,6 +116,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Browser => report::figures(&browser::run()?),
         Command::RemoteScorer => report::figures(&remote_scorer::run()?),
         Command::Postgres => report::figures(&test::postgres()?),
+        Command::PinsReports(arguments) => report::figures(&pins_reports::run(&arguments)?),
         Command::Deny => report::figures(&deny::run()?),
     }
     Ok(ExitCode::SUCCESS)

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::postgres::Postgres;
 use crate::report;
 use crate::workspace::{self, cargo};
-use crate::{browser, crash, deny, hostile, process, rest, setup};
+use crate::{browser, crash, deny, hostile, pins_reports, process, rest, setup};
 
 const BUILD_LIMIT: Duration = Duration::from_secs(50 * 60);
 const DEMO_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -22,6 +22,8 @@ const DEMO_LIMIT: Duration = Duration::from_secs(10 * 60);
 const KILLS: usize = 36;
 /// Kills while images wait for embeddings.
 const KILLS_JOINED: usize = 12;
+/// Kills while pins are posted: enough to be killed once at each fail point that they pass.
+const KILLS_PINS: usize = 30;
 /// Pictures of the demo here.
 const DEMO_IMAGES: &str = "120";
 
@@ -94,13 +96,18 @@ const SECTIONS: &[Section] = &[
         run: hostile_section,
     },
     Section {
+        name: "reports",
+        shows: "reports over pins say what an independent computation says",
+        run: reports_section,
+    },
+    Section {
         name: "simultaneous",
         shows: "near-copies in the same moment, from many clients",
         run: simultaneous_section,
     },
     Section {
         name: "crash",
-        shows: "kill -9 while images arrive",
+        shows: "kill -9 while images arrive, and while pins do",
         run: crash_section,
     },
 ];
@@ -278,6 +285,13 @@ fn hostile_section() -> anyhow::Result<Value> {
     hostile::run(&hostile::Arguments::default())
 }
 
+fn reports_section() -> anyhow::Result<Value> {
+    pins_reports::run(&pins_reports::Arguments {
+        pins: 5_000,
+        seed: 5,
+    })
+}
+
 fn simultaneous_section() -> anyhow::Result<Value> {
     crash::simultaneous::run(&crash::simultaneous::Arguments {
         families: 8,
@@ -287,15 +301,20 @@ fn simultaneous_section() -> anyhow::Result<Value> {
 }
 
 fn crash_section() -> anyhow::Result<Value> {
-    let run = |kills, join| {
+    let run = |kills, join, pins| {
         crash::run(&crash::Arguments {
             kills,
             seed: 1,
             join,
+            pins,
             keep: None,
         })
     };
-    Ok(json!({"alone": run(KILLS, false)?, "with_embeddings": run(KILLS_JOINED, true)?}))
+    Ok(json!({
+        "alone": run(KILLS, false, false)?,
+        "with_embeddings": run(KILLS_JOINED, true, false)?,
+        "pins": run(KILLS_PINS, false, true)?,
+    }))
 }
 
 /// The demo as a newcomer sees it, with few pictures and an end.

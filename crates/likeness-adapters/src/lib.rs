@@ -6,6 +6,7 @@
 //! | objects | [`MemoryObjectStore`] | [`FolderObjectStore`] |
 //! | catalog, jobs | [`MemoryCatalog`], [`MemoryJobs`] | [`SqliteCatalog`] |
 //! | tables | [`MemoryTables`] | [`SqliteTables`]; `PostgresTables`, elsewhere (feature `postgres`) |
+//! | lake | [`MemoryLake`] | `ObjectLake` of `likeness-lake`, over any objects |
 //! | row scorer | | [`OpenInferenceScorer`], elsewhere (feature `open-inference`) |
 //! | exact vectors of the index | `MemoryVectors` of `likeness-index` | [`open_vector_file`]: a mapped file |
 //!
@@ -43,7 +44,9 @@ pub use open_inference::{OpenInferenceConfig, OpenInferenceScorer, open_inferenc
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresTables, open_postgres};
 
-pub use memory::{MemoryCatalog, MemoryJobs, MemoryObjectStore, MemoryStore, MemoryTables};
+pub use memory::{
+    MemoryCatalog, MemoryJobs, MemoryLake, MemoryObjectStore, MemoryStore, MemoryTables,
+};
 
 #[cfg(feature = "embedded")]
 pub use {

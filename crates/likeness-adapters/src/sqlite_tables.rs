@@ -17,7 +17,7 @@ use likeness_core::sql::{
 };
 use likeness_core::step::Consumer;
 use likeness_core::table::{ColumnType, Row, TableSpec, Value};
-use likeness_core::{StoreError, StoreResult};
+use likeness_core::{StoreError, StoreResult, fault};
 use rusqlite::types::{ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, Transaction, TransactionBehavior, params_from_iter};
 
@@ -263,7 +263,9 @@ impl Tables for SqliteTables {
             if !write(&transaction, &step)? {
                 return Ok(TablesOutcome::AlreadyCommitted);
             }
+            fault::point("tables.before_commit");
             transaction.commit()?;
+            fault::point("tables.after_commit");
             Ok(TablesOutcome::Committed)
         })
         .await

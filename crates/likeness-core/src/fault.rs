@@ -4,7 +4,7 @@
 //! `LIKENESS_KILL_AT=name:count` and finds the process killed (SIGKILL, as by `kill -9`) the
 //! `count`-th time it comes by. Without the feature a point costs nothing.
 
-/// Every point, in the order in which an image passes them.
+/// Every point: those of images, in the order in which one passes them, then those of pins.
 pub const POINTS: &[&str] = &[
     "upload.before_object",
     "objects.before_rename",
@@ -31,6 +31,19 @@ pub const POINTS: &[&str] = &[
     "erase.before_objects",
     "erase.after_objects",
     "erase.finished",
+    "pins.ingest.before_commit",
+    "pins.ingest.after_commit",
+    "pins.stream.before_apply",
+    "pins.stream.before_commit",
+    "tables.before_commit",
+    "tables.after_commit",
+    "pins.stream.after_commit",
+    "pins.lake.between_files",
+    "pins.lake.before_commit",
+    "pins.lake.after_commit",
+    "pins.lake.before_merge_commit",
+    "pins.lake.after_merge_commit",
+    "pins.lake.before_rebuild_commit",
 ];
 
 /// Marks a place where a crash is worth trying.

@@ -1,6 +1,7 @@
 //! The objects port: large immutable values under a path, as S3 or a folder keeps them.
 
 use std::fmt;
+use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -102,6 +103,13 @@ pub trait ObjectStore: fmt::Debug + Send + Sync {
 
     /// Returns an object's bytes, or nothing.
     async fn get(&self, path: &ObjectPath) -> StoreResult<Option<Bytes>>;
+
+    /// Returns a part of an object's bytes, or nothing if there is no object.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`](crate::StoreError::Invalid) for a part that ends before it begins, or beyond the
+    /// object's end.
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> StoreResult<Option<Bytes>>;
 
     /// Returns an object's size, or nothing.
     async fn head(&self, path: &ObjectPath) -> StoreResult<Option<ObjectMeta>>;

@@ -152,3 +152,14 @@ impl EngineError {
         )
     }
 }
+
+/// Returns an error with what caused it, for who cannot ask it.
+pub(crate) fn with_causes(error: &likeness_core::StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -79,6 +79,20 @@ pub const PINS_LATE_TOTAL: &str = "likeness_pins_late_events_total";
 pub const PINS_MOVED_TOTAL: &str = "likeness_pins_moved_events_total";
 /// Attempts of the stream of pins that failed and were made again.
 pub const PINS_RETRIES_TOTAL: &str = "likeness_pins_stream_retries_total";
+/// Gauge by `topic`: records that the lake has not, at most.
+pub const PINS_LAKE_LAG_RECORDS: &str = "likeness_pins_lake_lag_records";
+/// Gauge by `topic`: how long ago the last record that the lake has was received, if there are more.
+pub const PINS_LAKE_LAG_SECONDS: &str = "likeness_pins_lake_lag_seconds";
+/// Counter: events that were committed to the lake.
+pub const PINS_LAKE_EVENTS_TOTAL: &str = "likeness_pins_lake_events_total";
+/// Counter: files that were entered, merged ones apart.
+pub const PINS_LAKE_FILES_TOTAL: &str = "likeness_pins_lake_files_total";
+/// Counter: merged files.
+pub const PINS_LAKE_MERGES_TOTAL: &str = "likeness_pins_lake_merges_total";
+/// Counter: attempts that failed and were made again.
+pub const PINS_LAKE_RETRIES_TOTAL: &str = "likeness_pins_lake_retries_total";
+/// Gauge: rows in which batch and stream differed, as the last check found.
+pub const PINS_PARITY_DIFFERING_ROWS: &str = "likeness_pins_parity_differing_rows";
 /// Pairs that wait for review.
 pub const REVIEW_OPEN_PAIRS: &str = "likeness_review_open_pairs";
 /// Pairs that dropped out of the full review queue. Only grows.
@@ -185,6 +199,35 @@ pub fn describe() {
     describe_counter!(
         PINS_RETRIES_TOTAL,
         "Attempts of the stream of pins that failed and were made again"
+    );
+    describe_gauge!(
+        PINS_LAKE_LAG_RECORDS,
+        "Records of a topic that the lake has not yet, at most"
+    );
+    describe_gauge!(
+        PINS_LAKE_LAG_SECONDS,
+        Unit::Seconds,
+        "How long ago the last record in the lake was received, if there are more"
+    );
+    describe_counter!(
+        PINS_LAKE_EVENTS_TOTAL,
+        "Events that were committed to the lake"
+    );
+    describe_counter!(
+        PINS_LAKE_FILES_TOTAL,
+        "Files that were entered into the lake"
+    );
+    describe_counter!(
+        PINS_LAKE_MERGES_TOTAL,
+        "Files of the lake that were merged of smaller ones"
+    );
+    describe_counter!(
+        PINS_LAKE_RETRIES_TOTAL,
+        "Attempts of the way into the lake that failed and were made again"
+    );
+    describe_gauge!(
+        PINS_PARITY_DIFFERING_ROWS,
+        "Rows in which batch and stream differed at the last check"
     );
     describe_gauge!(REVIEW_OPEN_PAIRS, "Pairs that wait for review");
     describe_gauge!(

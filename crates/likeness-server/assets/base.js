@@ -49,7 +49,7 @@ help.addEventListener("click", (event) => {
   if (event.target === help) help.close();
 });
 
-const PLACES = { o: "/", c: "/clusters", v: "/review", r: "/corrections", b: "/banks", a: "/alarms", p: "/pins", u: "/upload" };
+const PLACES = { o: "/", c: "/clusters", v: "/review", r: "/corrections", b: "/banks", a: "/alarms", p: "/pins", q: "/sql", u: "/upload" };
 let goUntil = 0;
 
 const items = () => [...document.querySelectorAll(".gallery [data-item]")];

@@ -87,8 +87,8 @@ fn is_page(request: &Request) -> bool {
 }
 
 fn scope_needed(method: &Method, path: &str) -> (Scope, &'static str) {
-    // A match stores nothing; it is a POST only because a picture is its question.
-    if is_safe(method) || path == "/v1/match" {
+    // These store nothing; they are a POST only because a picture, or a query, is their question.
+    if is_safe(method) || matches!(path, "/v1/match" | "/v1/sql") {
         (Scope::Read, "read")
     } else {
         (Scope::Write, "write")

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use likeness_core::query::SqlEngine;
 use likeness_engine::dedup::Dedup;
 use likeness_engine::ops::Scheduler;
-use likeness_engine::pins::{PinStream, Pins};
+use likeness_engine::pins::{PinLake, PinStream, Pins};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) pins: Pins,
     pub(crate) jobs: Arc<Scheduler>,
     pub(crate) stream: Arc<PinStream>,
+    pub(crate) lake: Arc<PinLake>,
+    pub(crate) sql: Arc<dyn SqlEngine>,
     pub(crate) config: ServerConfig,
     pub(crate) render_metrics: MetricsFn,
     /// Cancelled when the server is to stop; `/readyz` is false from then on, streams end.
@@ -58,8 +61,12 @@ pub struct Lines {
     pub dedup: Arc<Dedup>,
     /// Rows and live numbers of pins.
     pub stream: Arc<PinStream>,
+    /// Pins on their way into the lake.
+    pub lake: Arc<PinLake>,
     /// What runs by the clock.
     pub jobs: Arc<Scheduler>,
+    /// Queries over the lake and the tables of pins.
+    pub sql: Arc<dyn SqlEngine>,
 }
 
 /// Returns the whole HTTP interface, pages included, to be served by [`serve`](crate::serve()) or
@@ -77,13 +84,17 @@ pub fn router(
     let Lines {
         dedup,
         stream,
+        lake,
         jobs,
+        sql,
     } = lines;
     let app = Arc::new(App {
         pins: Pins::new(Arc::clone(&dedup.ports().steps)),
         dedup,
         jobs,
         stream,
+        lake,
+        sql,
         render_metrics,
         shutdown,
         sessions: Sessions::new()?,

@@ -40,6 +40,8 @@ pub(crate) enum Asset {
     Jobs,
     /// Live numbers of pins.
     Pins,
+    /// Queries and their answers.
+    Sql,
 }
 
 struct Embedded {
@@ -83,6 +85,7 @@ static EMBEDDED: LazyLock<Vec<Embedded>> = LazyLock::new(|| {
             include_str!("../assets/review.js").to_owned(),
         ),
         embed(Asset::Pins, with_common(include_str!("../assets/pins.js"))),
+        embed(Asset::Sql, with_common(include_str!("../assets/sql.js"))),
     ];
     all.push(common);
     all
@@ -102,6 +105,7 @@ fn embed(asset: Asset, content: String) -> Embedded {
         Asset::Jobs => ("jobs", "js", "text/javascript; charset=utf-8"),
         Asset::Review => ("review", "js", "text/javascript; charset=utf-8"),
         Asset::Pins => ("pins", "js", "text/javascript; charset=utf-8"),
+        Asset::Sql => ("sql", "js", "text/javascript; charset=utf-8"),
     };
     let digest = sha2::Sha256::digest(content.as_bytes());
     let hash: String = digest[..8]

@@ -55,7 +55,7 @@ pub struct ApiKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// See everything, and match pictures without storing them.
+    /// See everything, by SQL too, and match pictures without storing them.
     Read,
     /// Upload.
     Write,

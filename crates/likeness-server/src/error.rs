@@ -5,6 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use likeness_core::StoreError;
+use likeness_core::query::QueryError;
 use likeness_engine::EngineError;
 use likeness_engine::dedup::view::Rejection;
 use serde::Serialize;
@@ -51,6 +52,17 @@ pub enum ApiError {
     /// The engine said no.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A query has no answer; [`From`] makes an error of a store of one that is.
+    #[error(transparent)]
+    Sql(QueryError),
+    /// No report has this name.
+    #[error("no report is called `{name}`; there are: {}", names.join(", "))]
+    ReportNotFound {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        names: Vec<&'static str>,
+    },
     /// The query string has a parameter that is unknown, missing or out of its range.
     #[error("invalid query: {0}")]
     Query(String),
@@ -129,6 +141,15 @@ pub enum ApiError {
     Panicked,
 }
 
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Store(error) => Self::Engine(error.into()),
+            error => Self::Sql(error),
+        }
+    }
+}
+
 impl ApiError {
     /// Returns the status and the stable code. The only place that maps causes to statuses.
     pub fn status_and_code(&self) -> (StatusCode, &str) {
@@ -168,6 +189,16 @@ impl ApiError {
                 };
                 (status, code)
             }
+            Self::Sql(error) => match error {
+                QueryError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
+                QueryError::Failed(_) => (StatusCode::UNPROCESSABLE_ENTITY, "query_failed"),
+                QueryError::TooLarge(_) => (StatusCode::UNPROCESSABLE_ENTITY, "query_too_large"),
+                // Not 408: browsers send a request that was answered so again by themselves.
+                QueryError::TimedOut(_) => (StatusCode::GATEWAY_TIMEOUT, "query_timed_out"),
+                QueryError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_queries"),
+                QueryError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
+            },
+            Self::ReportNotFound { .. } => (StatusCode::NOT_FOUND, "report_not_found"),
             Self::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
             Self::Path(_) => (StatusCode::BAD_REQUEST, "invalid_path"),
             Self::Header { .. } => (StatusCode::BAD_REQUEST, "invalid_header"),
@@ -223,9 +254,10 @@ impl ApiError {
             Self::Engine(EngineError::Store(cause)) if cause.is_retryable() => {
                 Some(Duration::from_secs(1))
             }
-            Self::Engine(EngineError::ShuttingDown) | Self::Busy(_) | Self::NotReady(_) => {
-                Some(Duration::from_secs(1))
-            }
+            Self::Engine(EngineError::ShuttingDown)
+            | Self::Busy(_)
+            | Self::NotReady(_)
+            | Self::Sql(QueryError::Busy(_)) => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - `/v1/…`: JSON. Every error has the body `{"error": {"code", "message"}}`; the one place that
 //!   knows which cause has which status is [`ApiError`]. Unknown query parameters are errors.
+//! - `/v1/sql`: queries, answered as JSON, or whole as a stream of CSV, NDJSON or Parquet.
 //! - `/pin/`: one pin, where the posting emulators of such services send it.
 //! - `/`, `/clusters`, `/clusters/{head}`, `/images/{id}`, `/upload`: pages, rendered here, with
 //!   small modules of plain JavaScript where a page needs them. Everything they load is embedded in
@@ -35,6 +36,7 @@ mod serve;
 mod time;
 mod urls;
 
+pub use api::ReportView;
 pub use app::{Lines, MetricsFn, router};
 pub use config::{ApiKey, Scope, ServerConfig};
 pub use embedding::{EmbeddingBody, VectorBody, VectorEncoding};

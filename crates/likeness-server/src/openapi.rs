@@ -29,6 +29,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         (name = "floods", description = "Clusters that grow too fast or too large"),
         (name = "embeddings", description = "Embeddings from elsewhere, and what lacks its partner"),
         (name = "pins", description = "Posts of an image-sharing service, on their way to the lake and to live numbers"),
+        (name = "sql", description = "Questions of one's own, and reports, over rows of pins and raw events"),
         (name = "jobs", description = "What runs by the clock or on request, and its history"),
         (name = "events", description = "Decisions, corrections, matches and alarms as they are made"),
         (name = "operations", description = "For those who run it"),
@@ -42,8 +43,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         api::alarms, api::acknowledge, api::held, api::quarantine,
         api::push, api::orphans, api::orphan_journal, api::retry, api::drop_orphan,
         api::pin, api::pins, api::geolocations, api::users,
-        api::popular_profiles, api::trending_categories, api::pin_series, api::rejected_pins, api::pins_status,
-        api::live_pins,
+        api::popular_profiles, api::trending_categories, api::pin_series, api::rejected_pins, api::pins_status, api::lake_status,
+        api::live_pins, api::sql, api::sql_tables, api::pin_reports, api::pin_report,
         api::reviews, api::review, api::labels, api::scorers, api::add_scorer, api::compare_scorers,
         api::jobs, api::runs, api::request_runs, api::run, api::cancel_run,
         api::events,
@@ -53,6 +54,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         ErrorBody, api::ClusterPage, api::CorrectionPage, api::CorrectionReceipt, api::EraseReceipt, api::BankList,
         api::ReferencePage, api::MatchPage, api::AlarmPage, api::HeldPage,
         api::EmbeddingAnswer, api::EmbeddingReceipts, api::OrphanPage, api::OrphanJournal, api::IngestedEvents, api::ProfileList, api::ReviewPage, api::ScorerList, api::QueuedRuns,
+        api::ReportList, api::RowsBody, api::TableList,
     )),
     modifiers(&Keys),
     security((), ("key" = [])),
@@ -67,8 +69,8 @@ impl Modify for Keys {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "Needed if the server has keys. Scope `read` for everything that stores nothing, \
-                 `write` for uploads.",
+                "Needed if the server has keys. Scope `read` for everything that stores nothing, SQL \
+                 over all rows included; `write` for uploads.",
             ))
             .build();
         document

@@ -5,6 +5,7 @@ mod changes;
 mod jobs;
 mod pins;
 mod reviews;
+mod sql;
 
 use std::fmt;
 use std::io::{BufRead, BufReader};

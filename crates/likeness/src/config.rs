@@ -24,6 +24,7 @@ use crate::error::Refusal;
 use crate::jobs_section::JobsSection;
 use crate::pins_section::{self, PinsSection};
 use crate::scorer_model::ScorerModelSection;
+use crate::sql_section::SqlSection;
 use crate::units::{ByteSize, Period};
 
 /// The built-in configuration, as text with comments.
@@ -45,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) banks: BanksSection,
     pub(crate) flood: FloodSection,
     pub(crate) pins: PinsSection,
+    pub(crate) sql: SqlSection,
     pub(crate) jobs: JobsSection,
     pub(crate) log: LogConfig,
 }
@@ -310,6 +312,7 @@ impl Config {
             ));
         }
         self.pins.check()?;
+        self.sql.check()?;
         self.jobs.check()?;
         let remote = &self.dedup.scorer_model;
         remote.check(&self.dedup.scorer, threshold)?;

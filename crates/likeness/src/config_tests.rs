@@ -1,5 +1,5 @@
 use figment::Jail;
-use likeness_engine::pins::StreamConfig;
+use likeness_engine::pins::{LakeConfig, StreamConfig};
 
 use super::*;
 
@@ -15,6 +15,7 @@ fn the_built_in_configuration_says_what_the_crates_default_to() {
         let wanted = format!("{:?}", DedupConfig::default());
         assert_eq!(format!("{:?}", config.dedup_config()), wanted);
         assert_eq!(config.pins.config(), StreamConfig::default());
+        assert_eq!(config.pins.lake.config(), LakeConfig::default());
         let wanted = format!("{:?}", ServerConfig::default());
         assert_eq!(format!("{:?}", config.server), wanted);
         Ok(())
@@ -88,6 +89,19 @@ fn values_out_of_range_are_refused() {
     check_refused("[pins]\ntables = \"mysql://h\"", "pins.tables");
     check_refused("[pins]\nhalf_life = \"10ms\"", "pins.half_life");
     check_refused("[pins]\nmax_batch_records = 0", "pins.max_batch_records");
+    check_refused("[pins.lake]\nflush_every = \"2h\"", "pins.lake.flush_every");
+    check_refused("[pins.lake]\nmax_records = 0", "pins.lake.max_records");
+    check_refused("[pins.lake]\nmerge_files = 1", "pins.lake.merge_files");
+    check_refused("[pins.lake]\nmax_file_rows = 1", "pins.lake.max_file_rows");
+    check_refused("[pins.lake]\nkeep = \"1min\"", "pins.lake.keep");
+    check_refused(
+        "[jobs.pins-daily]\nattempts = 0",
+        "jobs.pins-daily.attempts",
+    );
+    check_refused("[sql]\nmemory = \"1 MiB\"", "sql.memory");
+    check_refused("[sql]\ntimeout = \"0s\"", "sql.timeout");
+    check_refused("[sql]\nmax_queries = 0", "sql.max_queries");
+    check_refused("[sql]\nthreads = 100000", "sql.threads");
     check_refused(
         "[jobs.recluster-plan]\nschedule = \"daily\"",
         "jobs.recluster-plan.schedule",

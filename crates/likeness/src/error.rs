@@ -6,6 +6,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use likeness_core::StoreError;
+use likeness_core::query::QueryError;
 use likeness_engine::EngineError;
 
 use crate::client::RemoteError;
@@ -96,6 +97,14 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             _ => None,
         };
     }
+    if let Some(error) = cause.downcast_ref::<QueryError>() {
+        return match error {
+            QueryError::Invalid(_) | QueryError::Failed(_) | QueryError::TooLarge(_) => Some(4),
+            QueryError::Busy(_) => Some(5),
+            QueryError::TimedOut(_) => None,
+            QueryError::Store(error) => code_of(error),
+        };
+    }
     if let Some(error) = cause.downcast_ref::<RemoteError>() {
         return match error.status {
             404 | 410 => Some(3),
@@ -139,6 +148,8 @@ mod tests {
             }),
             5,
         );
+        check(QueryError::Invalid("no table".to_owned()), 4);
+        check(QueryError::Busy(4), 5);
         check(Refusal::Input.because("bad"), 4);
         check(anyhow::anyhow!("anything"), 1);
     }

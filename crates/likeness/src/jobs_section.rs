@@ -12,6 +12,7 @@ use crate::units::Period;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct JobsSection {
     pub(crate) recluster_plan: JobSection,
+    pub(crate) pins_daily: JobSection,
 }
 
 /// When a job runs, and how often it is tried.
@@ -31,7 +32,8 @@ impl JobsSection {
     /// # Errors
     /// Names the key.
     pub(crate) fn check(&self) -> Result<(), String> {
-        self.recluster_plan.check("jobs.recluster-plan")
+        self.recluster_plan.check("jobs.recluster-plan")?;
+        self.pins_daily.check("jobs.pins-daily")
     }
 }
 

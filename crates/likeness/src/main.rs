@@ -20,6 +20,7 @@ mod samples;
 mod scorer_model;
 mod session;
 mod shutdown;
+mod sql_section;
 mod units;
 mod wire;
 

@@ -104,6 +104,22 @@ impl Table {
         }
     }
 
+    /// Returns an empty table with these column titles, of which there are as many as data has.
+    pub(crate) fn of(header: Vec<String>) -> Self {
+        let header = header.iter().map(|title| harmless(title)).collect();
+        Self {
+            header,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row, as [`row`](Self::row) does, to a table that [`of`](Self::of) has made.
+    pub(crate) fn row_of(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.header.len(), "as many cells as titles");
+        self.rows
+            .push(cells.iter().map(|cell| harmless(cell)).collect());
+    }
+
     /// Adds a row. Control characters in cells are made harmless: names come from outside.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         debug_assert_eq!(N, self.header.len(), "as many cells as titles");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use figment::value::{Dict, Value};
-use likeness_engine::pins::StreamConfig;
+use likeness_engine::pins::{LakeConfig, StreamConfig};
 use serde::Deserialize;
 
 use crate::units::{ByteSize, Period};
@@ -16,6 +16,12 @@ const HALF_LIVES: [Duration; 2] = [
 ];
 /// Most records of a batch that can be configured: a batch is held in memory, with the rows that it meets.
 const MAX_BATCH_RECORDS: usize = 100_000;
+/// The same of a commit to the lake.
+const MAX_LAKE_RECORDS: usize = 1_000_000;
+/// Most rows of a file: a merge writes it in one go.
+const MAX_FILE_ROWS: u64 = 100_000_000;
+const LONGEST_FLUSH: Duration = Duration::from_secs(3_600);
+const SHORTEST_KEEP: Duration = Duration::from_secs(3_600);
 
 /// Posts of a service, on their way into SQL.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +32,19 @@ pub(crate) struct PinsSection {
     pub(crate) allowed_lateness: Period,
     pub(crate) max_batch_records: usize,
     pub(crate) max_batch_bytes: ByteSize,
+    pub(crate) lake: LakeSection,
+}
+
+/// Files of pins.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LakeSection {
+    flush_every: Period,
+    max_records: usize,
+    max_bytes: ByteSize,
+    merge_files: usize,
+    max_file_rows: u64,
+    keep: Period,
 }
 
 /// `sqlite`, or the URL of a PostgreSQL database, which may have a password.
@@ -76,7 +95,7 @@ impl PinsSection {
         if self.max_batch_bytes.0 == 0 {
             return Err("`pins.max_batch_bytes` must be at least 1".to_owned());
         }
-        Ok(())
+        self.lake.check()
     }
 
     /// Returns what the engine takes.
@@ -86,6 +105,48 @@ impl PinsSection {
             allowed_lateness: self.allowed_lateness.0,
             max_batch_records: self.max_batch_records,
             max_batch_bytes: self.max_batch_bytes.as_usize(),
+        }
+    }
+}
+
+impl LakeSection {
+    fn check(&self) -> Result<(), String> {
+        if self.flush_every.0.is_zero() || self.flush_every.0 > LONGEST_FLUSH {
+            return Err("`pins.lake.flush_every` must lie between 1ms and one hour".to_owned());
+        }
+        if !(1..=MAX_LAKE_RECORDS).contains(&self.max_records) {
+            return Err(format!(
+                "`pins.lake.max_records` must lie in 1..={MAX_LAKE_RECORDS}"
+            ));
+        }
+        if self.max_bytes.0 == 0 {
+            return Err("`pins.lake.max_bytes` must be at least 1".to_owned());
+        }
+        if self.merge_files < 2 {
+            return Err("`pins.lake.merge_files` must be at least 2".to_owned());
+        }
+        if !(1_000..=MAX_FILE_ROWS).contains(&self.max_file_rows) {
+            return Err(format!(
+                "`pins.lake.max_file_rows` must lie in 1000..={MAX_FILE_ROWS}"
+            ));
+        }
+        if self.keep.0 < SHORTEST_KEEP {
+            return Err(
+                "`pins.lake.keep` must be at least one hour: queries read old files".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns what the engine takes.
+    pub(crate) fn config(&self) -> LakeConfig {
+        LakeConfig {
+            flush_every: self.flush_every.0,
+            max_records: self.max_records,
+            max_bytes: self.max_bytes.as_usize(),
+            merge_files: self.merge_files,
+            max_file_rows: self.max_file_rows,
+            keep: self.keep.0,
         }
     }
 }

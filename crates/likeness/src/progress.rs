@@ -79,6 +79,50 @@ impl Progress {
     }
 }
 
+/// What work of unknown length says of itself, as it comes.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    bar: ProgressBar,
+    /// When a plain line was last written; only where there is no terminal.
+    plain: Option<Instant>,
+}
+
+impl Meter {
+    /// Starts. Nothing is shown yet: most work is done before anyone looks.
+    pub(crate) fn start() -> Self {
+        use std::io::IsTerminal;
+        let is_terminal = std::io::stderr().is_terminal();
+        let target = match is_terminal {
+            true => ProgressDrawTarget::stderr_with_hz(10),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+            .expect("the template is constant and tested");
+        Self {
+            bar: ProgressBar::with_draw_target(None, target).with_style(style),
+            plain: (!is_terminal).then(Instant::now),
+        }
+    }
+
+    /// Shows `text` in the place of what was shown before; where there is no terminal, on a line from time to time.
+    pub(crate) fn show(&mut self, text: &str) {
+        self.bar.set_message(text.to_owned());
+        self.bar.tick();
+        if let Some(last_line) = &mut self.plain
+            && last_line.elapsed() >= LINE_INTERVAL
+        {
+            *last_line = Instant::now();
+            note(text);
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Writes parts per second as a whole number; the bar's own key has four decimals.
 fn write_rate(state: &ProgressState, text: &mut dyn fmt::Write) {
     if let Err(error) = write!(text, "{:.0}/s", state.per_sec()) {

@@ -1,5 +1,7 @@
 //! The only place where adapters, models and the engine are joined.
 
+mod pins;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +10,16 @@ use anyhow::Context as _;
 use likeness_adapters::{
     EmbeddedConfig, EmbeddedStore, FolderConfig, MemoryCatalog, MemoryObjectStore, MemoryStore,
     OpenInferenceConfig, SqliteCatalog, SqliteConfig, VectorFileConfig, open_embedded, open_folder,
-    open_inference, open_sqlite, open_sqlite_tables, open_vector_file,
+    open_inference, open_sqlite, open_vector_file,
 };
+use likeness_core::StoreResult;
 use likeness_core::objects::ObjectStore;
 use likeness_core::scoring::RowScorer;
-use likeness_core::sql::Tables;
-use likeness_core::{StoreError, StoreResult};
 use likeness_engine::dedup::remote_scorer::{PairModel, RemoteModel};
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{Dedup, DedupConfig, JoinConfig, Ports, ReclusterPlan};
 use likeness_engine::ops::{Covers, Scheduler};
-use likeness_engine::pins::PinStream;
+use likeness_engine::pins::{PinLake, PinStream};
 use likeness_index::OpenedVectors;
 use likeness_server::Lines;
 use likeness_vision::models::manifest::{Manifest, ModelKind};
@@ -30,8 +31,9 @@ use crate::cli::Context;
 use crate::config::{DedupSection, StoresConfig, or_default};
 use crate::error::Refusal;
 use crate::onnx_scorer::OnnxScorer;
-use crate::pins_section::TablesAddress;
 use crate::scorer_model::{Address, address, is_model, onnx_file};
+
+pub(crate) use pins::open_sql;
 
 /// Opens the data directory, making it if need be.
 ///
@@ -65,60 +67,39 @@ async fn open_with(
 pub(crate) async fn open_lines(context: &Context) -> anyhow::Result<Lines> {
     let models = load_models(context).await?;
     let (ports, catalog) = embedded_stores(&context.data_dir, &context.config.stores).await?;
+    let (log, objects) = (ports.log.clone(), ports.objects.clone());
     let dedup = open_with(context, ports, models).await?;
-    let stream = match start_pins(context, &dedup).await {
-        Ok(stream) => stream,
+    let pins = match pins::open(context, objects).await {
+        Ok(pins) => pins,
         Err(error) => {
             dedup.shutdown().await;
             return Err(error);
         }
     };
+    let config = &context.config;
     let plan = Arc::new(ReclusterPlan::new(Arc::clone(&dedup)));
-    let section = &context.config.jobs.recluster_plan;
-    let specs = vec![section.spec(plan, Covers::DayBefore)];
+    let daily = Arc::new(pins.daily(log.clone()));
+    let specs = vec![
+        config.jobs.recluster_plan.spec(plan, Covers::DayBefore),
+        config.jobs.pins_daily.spec(daily, Covers::DayBefore),
+    ];
     let jobs = Scheduler::new(catalog.clone(), catalog, specs);
     jobs.start();
+    let lake = PinLake::start(log.clone(), pins.lake.clone(), config.pins.lake.config());
     Ok(Lines {
         dedup,
-        stream,
+        stream: Arc::new(PinStream::start(log, pins.tables, config.pins.config())),
+        lake: Arc::new(lake),
         jobs,
+        sql: pins.sql,
     })
 }
 
 /// Stops what [`open_lines`] has started, along the way of the data: what reads the log goes before what writes it.
 pub(crate) async fn close_lines(lines: Lines) {
     lines.jobs.stop().await;
-    lines.stream.shutdown().await;
+    tokio::join!(lines.stream.shutdown(), lines.lake.shutdown());
     lines.dedup.shutdown().await;
-}
-
-/// Opens the tables of pins and starts the stream into them. A database elsewhere need not be reached yet.
-///
-/// # Errors
-/// If the file cannot be opened, or the product is not built in.
-pub(crate) async fn start_pins(context: &Context, dedup: &Dedup) -> anyhow::Result<Arc<PinStream>> {
-    let section = &context.config.pins;
-    let tables = open_tables(&section.tables, &context.data_dir)
-        .await
-        .context("cannot open the tables of pins (`pins.tables`)")?;
-    let log = dedup.ports().log.clone();
-    Ok(Arc::new(PinStream::start(log, tables, section.config())))
-}
-
-async fn open_tables(address: &TablesAddress, data_dir: &Path) -> StoreResult<Arc<dyn Tables>> {
-    if address.is_sqlite() {
-        let config = SqliteConfig {
-            path: data_dir.join("pins.sqlite3"),
-        };
-        let opened = tokio::task::spawn_blocking(move || open_sqlite_tables(&config)).await;
-        return Ok(opened.map_err(|error| StoreError::unavailable("tables", error))??);
-    }
-    #[cfg(feature = "postgres")]
-    return Ok(likeness_adapters::open_postgres(&address.0)?);
-    #[cfg(not(feature = "postgres"))]
-    Err(StoreError::NotBuilt {
-        backend: "postgres",
-    })
 }
 
 /// Opens stores in memory, for what is not to be kept. The object store is returned as well, so
@@ -188,7 +169,8 @@ async fn start(
 /// objects/       images, thumbnails
 /// catalog.sqlite generations, leases
 /// index/         exact vectors of the index, by `vector_file`
-/// pins.sqlite3   rows and numbers of pins, by `start_pins`
+/// pins.sqlite3   rows and numbers of pins, by `pins`
+/// spill/         what queries do not hold in memory, by `pins`
 /// ```
 async fn embedded_stores(
     data_dir: &Path,

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: likeness measured side by side with its peers.
 //!
 //! Speeds decide no test: a command here fails if something could not be run, and prints whether the
-//! project's aims were met.
+//! project's aims were met. Only `pins`, which is asked for a rate, fails if it is not kept.
 
 mod contenders;
 mod front;
@@ -31,7 +31,7 @@ enum Subject {
     Index(index::Arguments),
     /// Copies and hard negatives, against PDQ, the plain cosine and imagededup's hashes on the same files
     NearDuplicates(near_duplicates::Arguments),
-    /// The stream of pins into SQLite and into PostgreSQL: rate, lag, and whether all are there once
+    /// Pins into SQLite, PostgreSQL and the lake at a rate: lag of each way, and whether all are there once
     Pins(pins::Arguments),
 }
 

@@ -1,5 +1,5 @@
-//! The stream of pins into SQL: at which rate it keeps up, how far it falls behind, and whether every event that was
-//! acknowledged is there once.
+//! Pins on both ways, into SQL and into the lake: whether the rate is taken, how far each way falls behind, and whether
+//! every event that was acknowledged is in both, once.
 
 use std::process::{Command, Stdio};
 use std::thread;
@@ -16,11 +16,23 @@ use crate::process::{Guard, Server, ServerOptions};
 use crate::report;
 use crate::workspace;
 
-/// How often the status is asked for.
+/// How often it is asked how far the ways are.
 const POLL: Duration = Duration::from_millis(200);
 const CALL: Duration = Duration::from_secs(30);
-/// How long the tables may take to hold everything after the last event.
-const DRAIN: Duration = Duration::from_secs(15 * 60);
+/// How long either way may take to hold everything after the last event.
+const DRAIN: Duration = Duration::from_secs(30);
+/// Share of the rate that was asked for that must be acknowledged.
+const LEAST_RATE: f64 = 0.98;
+/// How far the lake is behind the log, by topic.
+const LAKE_LAG_RECORDS: &str = "likeness_pins_lake_lag_records";
+const LAKE_LAG_SECONDS: &str = "likeness_pins_lake_lag_seconds";
+/// Tables of the lake that together hold each event once.
+const LAKE_TABLES: [&str; 4] = [
+    "pins_versions",
+    "geolocations_versions",
+    "users_versions",
+    "pins_rejected",
+];
 
 /// What load.
 #[derive(Debug, Args)]
@@ -39,7 +51,8 @@ pub(crate) struct Arguments {
 /// Measures.
 ///
 /// # Errors
-/// If something cannot be run, or an event that was acknowledged is missing or counted twice.
+/// If something cannot be run, the rate is not taken, a way does not catch up in half a minute, or an event that was
+/// acknowledged is missing or counted twice.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let binary = workspace::build_likeness_full(true)?;
     let models = workspace::models(&binary)?;
@@ -96,71 +109,127 @@ fn load(arguments: &Arguments, binary: &std::path::Path, server: &Server) -> any
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut emulator = Guard(emulate.spawn().context("starting `likeness emulate`")?);
-    let (mut most_records, mut most_seconds) = (0_u64, 0_f64);
+    let (mut stream, mut lake) = (Lags::default(), Lags::default());
     while emulator
         .0
         .try_wait()
         .context("asking for the emulator")?
         .is_none()
     {
-        let lag = lag(&client)?;
         // Before the tables are reached, nobody knows.
-        if lag.records != u64::MAX {
-            most_records = most_records.max(lag.records);
+        if let Some(lag) = stream_lag(&client)? {
+            stream.add(lag);
         }
-        most_seconds = most_seconds.max(lag.seconds);
+        lake.add(lake_lag(&client)?);
         thread::sleep(POLL);
     }
     let ended = Instant::now();
-    let at_the_end = lag(&client)?;
     let posted = posted(&mut emulator)?;
-    let status = loop {
-        let lag = lag(&client)?;
-        if lag.records == 0 {
-            break lag.status;
+    let (mut stream_done, mut lake_done) = (None, None);
+    while stream_done.is_none() || lake_done.is_none() {
+        let after = ended.elapsed();
+        if stream_done.is_none() && stream_lag(&client)?.is_some_and(|lag| lag.records == 0.0) {
+            stream_done = Some(after);
+        }
+        if lake_done.is_none() && is_lake_complete(&client)? {
+            lake_done = Some(after);
         }
         ensure!(
-            ended.elapsed() < DRAIN,
-            "the stream did not catch up: {}",
-            lag.status
+            after < DRAIN,
+            "not complete {} s after the load: SQL after {stream_done:?}, the lake after {lake_done:?}",
+            DRAIN.as_secs()
         );
         thread::sleep(POLL);
-    };
-    let caught_up = ended.elapsed().as_secs_f64();
+    }
+    let status = client.get_json("/v1/pins/status")?;
     let rows = check(&client, &posted, &status)?;
+    let in_lake = check_lake(&client, &posted)?;
+    let rate = check_rate(arguments.rate, &posted)?;
     Ok(json!({
-        "rate": posted["rate"],
-        "events_per_second": posted["accepted"].as_f64().unwrap_or(0.0) / posted["seconds"].as_f64().unwrap_or(1.0),
+        "rate": rate,
+        "events_per_second": rate * 3.0,
         "post_p99_ms": posted["p99_ms"],
         "accepted": posted["accepted"],
         "sent_again": posted["retries"],
-        "lag_records_max": most_records.max(at_the_end.records),
-        "lag_seconds_max": most_seconds.max(at_the_end.seconds),
-        "lag_records_at_the_end": at_the_end.records,
-        "seconds_until_zero": caught_up,
+        "sql": stream.figures(stream_done),
+        "lake": lake.figures(lake_done),
         "rows": rows,
         "rejected": status["rejected"],
         "late": status["late"],
+        "events_in_lake": in_lake,
         "peak_memory_bytes": server.peak_memory(),
     }))
 }
 
+/// How far behind the log a way is.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Lag {
-    records: u64,
+    records: f64,
     seconds: f64,
-    status: Value,
 }
 
-fn lag(client: &Client) -> anyhow::Result<Lag> {
+/// The same over time.
+#[derive(Debug, Default)]
+struct Lags(Vec<Lag>);
+
+impl Lags {
+    fn add(&mut self, lag: Lag) {
+        self.0.push(lag);
+    }
+
+    /// Returns median and maximum, and how long after the load the way was complete.
+    fn figures(&self, done: Option<Duration>) -> Value {
+        let of = |read: fn(&Lag) -> f64| {
+            let mut values: Vec<f64> = self.0.iter().map(read).collect();
+            values.sort_by(f64::total_cmp);
+            let median = values.get(values.len() / 2).copied().unwrap_or(0.0);
+            (median, values.last().copied().unwrap_or(0.0))
+        };
+        let (records, seconds) = (of(|lag| lag.records), of(|lag| lag.seconds));
+        json!({
+            "lag_records": {"median": records.0, "max": records.1},
+            "lag_seconds": {"median": seconds.0, "max": seconds.1},
+            "seconds_until_complete": done.map(|done| done.as_secs_f64()),
+        })
+    }
+}
+
+/// Returns how far behind the tables are: records of all topics, seconds of the last one.
+fn stream_lag(client: &Client) -> anyhow::Result<Option<Lag>> {
     let status = client.get_json("/v1/pins/status")?;
     let topics = status["topics"].as_array().context("no topics")?;
-    let records = topics.iter().map(|topic| topic["records"].as_u64());
+    let records = topics.iter().map(|topic| topic["records"].as_f64());
     let seconds = topics.iter().filter_map(|topic| topic["seconds"].as_f64());
+    let seconds = seconds.fold(0.0, f64::max);
+    Ok(records
+        .sum::<Option<f64>>()
+        .map(|records| Lag { records, seconds }))
+}
+
+/// Returns how far behind the lake is, as [`stream_lag`].
+fn lake_lag(client: &Client) -> anyhow::Result<Lag> {
+    let metrics = client.get("/metrics")?;
+    let text = String::from_utf8_lossy(&metrics.body);
     Ok(Lag {
-        records: records.sum::<Option<u64>>().unwrap_or(u64::MAX),
-        seconds: seconds.fold(0.0, f64::max),
-        status,
+        records: gauge(&text, LAKE_LAG_RECORDS).sum(),
+        seconds: gauge(&text, LAKE_LAG_SECONDS).fold(0.0, f64::max),
     })
+}
+
+/// Returns the values of a gauge with labels in Prometheus text.
+fn gauge<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = f64> + 'a {
+    text.lines().filter_map(move |line| {
+        let labelled = line.strip_prefix(name)?.strip_prefix('{')?;
+        labelled.rsplit_once("} ")?.1.trim().parse().ok()
+    })
+}
+
+/// Returns whether the lake holds all of the log. Not from the metrics, which tell of a moment ago.
+fn is_lake_complete(client: &Client) -> anyhow::Result<bool> {
+    let status = client.get_json("/v1/pins/lake")?;
+    let names = ["unread_pins", "unread_geolocations", "unread_users"];
+    // Of a list that was not read yet, nothing is unread.
+    Ok(status["version"].as_u64() > Some(0) && names.iter().all(|&name| status[name] == 0))
 }
 
 /// Returns the summary that the emulator has printed.
@@ -181,21 +250,7 @@ fn check(client: &Client, posted: &Value, status: &Value) -> anyhow::Result<u64>
     for name in ["pins", "geolocations", "users"] {
         rows += count(&status[name])?;
     }
-    let found = rows + count(&status["rejected"])?;
-    let accepted = count(&posted["accepted"])?;
-    ensure!(
-        found >= accepted,
-        "{accepted} events were acknowledged, {found} are in the tables"
-    );
-    let most = match count(&posted["retries"])? {
-        0 => accepted,
-        // Of a call that got no answer, nobody knows.
-        _ => count(&posted["sent"])? * 2,
-    };
-    ensure!(
-        found <= most,
-        "{accepted} events were acknowledged, {found} are in the tables"
-    );
+    check_count("the tables", rows + count(&status["rejected"])?, posted)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let (from, until) = (now.as_secs() - 4 * 86_400, now.as_secs() + 3_600);
     let path = format!("/v1/pins/series?from={from}&until={until}&step=1h");
@@ -211,4 +266,91 @@ fn check(client: &Client, posted: &Value, status: &Value) -> anyhow::Result<u64>
         "{pins} pins are rows, {counted} are counted in minutes"
     );
     Ok(rows)
+}
+
+/// Checks that the lake holds every acknowledged event once, clean or rejected. Returns how many it holds.
+fn check_lake(client: &Client, posted: &Value) -> anyhow::Result<u64> {
+    let mut found = 0;
+    for table in LAKE_TABLES {
+        let query = json!({"sql": format!("SELECT count(*) FROM {table}")});
+        let headers = [("content-type", "application/json")];
+        let body = query.to_string().into_bytes();
+        let answer = client.send("POST", "/v1/sql", &headers, body)?;
+        ensure!(answer.status == 200, "{query}: {}", answer.excerpt());
+        let rows = answer.json()?;
+        found += rows["rows"][0][0].as_u64().context("no count")?;
+    }
+    check_count("the lake", found, posted)?;
+    Ok(found)
+}
+
+/// Checks that what was found is what was acknowledged, but for what may have been stored without an answer.
+fn check_count(place: &str, found: u64, posted: &Value) -> anyhow::Result<()> {
+    let count = |name: &str| posted[name].as_u64().context("no count");
+    let accepted = count("accepted")?;
+    let most = match count("retries")? {
+        0 => accepted,
+        // Of a call that got no answer, nobody knows.
+        _ => count("sent")? * 2,
+    };
+    ensure!(
+        (accepted..=most).contains(&found),
+        "{accepted} events were acknowledged, {found} are in {place}"
+    );
+    Ok(())
+}
+
+/// Returns the pins per second that were acknowledged, each with its companions.
+fn check_rate(wanted: u32, posted: &Value) -> anyhow::Result<f64> {
+    let accepted = posted["accepted"].as_f64().context("no count")?;
+    let seconds = posted["seconds"].as_f64().context("no time")?;
+    let rate = accepted / 3.0 / seconds.max(f64::MIN_POSITIVE);
+    ensure!(
+        rate >= f64::from(wanted) * LEAST_RATE,
+        "{rate:.0} pins per second were acknowledged, {wanted} were to be"
+    );
+    Ok(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_are_read_by_their_whole_name() {
+        let text = "# TYPE likeness_pins_lake_lag_records gauge\n\
+                    likeness_pins_lake_lag_records{topic=\"pins\"} 12\n\
+                    likeness_pins_lake_lag_records{topic=\"users\"} 3.5\n\
+                    likeness_pins_lake_lag_records_other{topic=\"pins\"} 100\n\
+                    likeness_pins_lag_records{topic=\"pins\"} 100\n";
+        let values: Vec<f64> = gauge(text, LAKE_LAG_RECORDS).collect();
+        assert_eq!(values, [12.0, 3.5]);
+    }
+
+    #[test]
+    fn lags_are_summed_up_as_median_and_maximum() {
+        let mut lags = Lags::default();
+        for records in [5.0, 1.0, 90.0] {
+            let seconds = records / 10.0;
+            lags.add(Lag { records, seconds });
+        }
+        let figures = lags.figures(Some(Duration::from_millis(1_500)));
+        assert_eq!(figures["lag_records"], json!({"median": 5.0, "max": 90.0}));
+        assert_eq!(figures["lag_seconds"], json!({"median": 0.5, "max": 9.0}));
+        assert_eq!(figures["seconds_until_complete"], 1.5);
+    }
+
+    #[test]
+    fn a_rate_may_be_two_percent_short_and_counts_not_at_all() {
+        let posted = |accepted: u64| json!({"accepted": accepted, "retries": 0, "seconds": 10.0});
+        assert!(check_rate(1_000, &posted(29_400)).is_ok());
+        assert!(check_rate(1_000, &posted(29_399)).is_err());
+        assert!(check_count("there", 30, &posted(30)).is_ok());
+        for found in [29, 31] {
+            assert!(check_count("there", found, &posted(30)).is_err());
+        }
+        let again = json!({"accepted": 30, "sent": 30, "retries": 1});
+        assert!(check_count("there", 60, &again).is_ok());
+        assert!(check_count("there", 61, &again).is_err());
+    }
 }

@@ -6,6 +6,7 @@ mod jobs;
 mod pages;
 mod pins;
 mod review;
+mod sql;
 mod webdriver;
 
 use std::path::PathBuf;
@@ -59,12 +60,13 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         checks: Checks::default(),
         num_screenshots: 0,
     };
-    for (name, step) in pages::EMPTY.iter().chain(banks::EMPTY).chain(pins::EMPTY) {
+    let empty = pages::EMPTY.iter().chain(banks::EMPTY).chain(pins::EMPTY);
+    for (name, step) in empty.chain(sql::EMPTY) {
         visit.step(name, *step);
     }
     fill(&visit.server)?;
-    let filled = banks::FILLED.iter().chain(pins::STEPS).chain(pages::FILLED);
-    for (name, step) in filled.chain(review::STEPS) {
+    let filled = banks::FILLED.iter().chain(pins::STEPS).chain(sql::STEPS);
+    for (name, step) in filled.chain(pages::FILLED).chain(review::STEPS) {
         visit.step(name, *step);
     }
     let Visit {

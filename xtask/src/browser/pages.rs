@@ -382,6 +382,7 @@ fn keyboard_places(visit: &mut Visit) -> anyhow::Result<()> {
         ('r', "/corrections"),
         ('b', "/banks"),
         ('a', "/alarms"),
+        ('q', "/sql"),
         ('u', "/upload"),
         ('o', "/"),
     ] {
@@ -435,6 +436,7 @@ fn dark(visit: &mut Visit) -> anyhow::Result<()> {
         ("/corrections", "corrections-dark"),
         ("/banks/adverts", "bank-dark"),
         ("/pins", "pins-dark"),
+        ("/sql?report=top-category-by-year", "sql-dark"),
         ("/upload", "upload-dark"),
     ] {
         visit.open(path)?;
@@ -464,6 +466,7 @@ fn phone(visit: &mut Visit) -> anyhow::Result<()> {
         ("/banks", "banks-phone"),
         ("/banks/adverts", "bank-phone"),
         ("/pins", "pins-phone"),
+        ("/sql?report=top-category-by-year", "sql-phone"),
         ("/upload", "upload-phone"),
     ] {
         visit.open(path)?;

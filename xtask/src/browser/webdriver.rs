@@ -22,6 +22,8 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Keys that have no character.
 pub(crate) mod key {
+    pub(crate) const CONTROL: char = '\u{e009}';
+    pub(crate) const ENTER: char = '\u{e007}';
     pub(crate) const ESCAPE: char = '\u{e00c}';
     pub(crate) const RIGHT: char = '\u{e014}';
 }
@@ -136,6 +138,23 @@ impl Browser {
                 ]
             })
             .collect();
+        let body = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        self.call("POST", "/actions", &body)?;
+        Ok(())
+    }
+
+    /// Presses a key while another one is held.
+    ///
+    /// # Errors
+    /// If the browser does not answer.
+    pub(crate) fn press_with(&self, held: char, key: char) -> anyhow::Result<()> {
+        let action = |kind: &str, key: char| json!({"type": kind, "value": key.to_string()});
+        let actions = [
+            action("keyDown", held),
+            action("keyDown", key),
+            action("keyUp", key),
+            action("keyUp", held),
+        ];
         let body = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
         self.call("POST", "/actions", &body)?;
         Ok(())

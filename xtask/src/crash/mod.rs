@@ -16,6 +16,8 @@
 //! - the list of clusters says what the images say;
 //! - a fresh, undisturbed server that gets images, corrections and erasures in the order in which they were dealt
 //!   with makes the same decisions, corrects the same, and ends with the same clusters and heads.
+//!
+//! With `--pins` events are posted instead: see [`pins`].
 
 mod check;
 mod clients;
@@ -23,6 +25,7 @@ mod corrections;
 mod erasures;
 pub(crate) mod full_disk;
 mod partners;
+mod pins;
 pub(crate) mod simultaneous;
 mod stream;
 mod working;
@@ -70,6 +73,9 @@ pub(crate) struct Arguments {
     /// Let images wait for embeddings from elsewhere, some of which never come
     #[arg(long)]
     pub(crate) join: bool,
+    /// Post pins, geolocations and users instead of images
+    #[arg(long, conflicts_with = "join")]
+    pub(crate) pins: bool,
     /// Keep the data directory here instead of in a temporary folder
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
@@ -83,13 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let started = Instant::now();
     let binary = workspace::build_likeness_failpoints()?;
     let models = workspace::models(&binary)?;
-    let points = fail_points(&binary)?;
-    report::line(&format!(
-        "seed {}: {} kills, at {} fail points in turn and at random",
-        arguments.seed,
-        arguments.kills,
-        points.len()
-    ));
+    let mut points = fail_points(&binary)?;
     let temporary = tempfile::tempdir().context("making a folder")?;
     let folder = arguments
         .keep
@@ -104,6 +104,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
             false => Vec::new(),
         },
     };
+    if arguments.pins {
+        return pins::run(arguments, options, points);
+    }
+    points.retain(|name| !is_of_pins(name));
+    report::line(&format!(
+        "seed {}: {} kills, at {} fail points in turn and at random",
+        arguments.seed,
+        arguments.kills,
+        points.len()
+    ));
     let mut checks = Checks::default();
     let mut disturbed = Disturbed::new(arguments, options.clone(), points);
     disturbed.run(&mut checks)?;
@@ -186,6 +196,33 @@ fn fail_points(binary: &std::path::Path) -> anyhow::Result<Vec<String>> {
         bail!("the binary has no fail points; was it built with `--features failpoints`?");
     }
     Ok(points)
+}
+
+/// Returns whether only pins come by a point.
+fn is_of_pins(name: &str) -> bool {
+    name.starts_with("pins.") || name.starts_with("tables.")
+}
+
+/// Returns whether a server that did not start met its fail point before it was ready.
+fn died_at_point(error: &anyhow::Error) -> bool {
+    error.to_string().contains("signal: 9")
+}
+
+/// Returns the times from start to readiness in milliseconds, and prints them.
+fn recovery_figures(recoveries: &[Duration]) -> Value {
+    let mut recoveries = recoveries.to_vec();
+    recoveries.sort();
+    let at = |share: usize| {
+        let index = (recoveries.len() * share / 100).min(recoveries.len().saturating_sub(1));
+        recoveries.get(index).map_or(0, Duration::as_millis) as u64
+    };
+    report::line(&format!(
+        "recovery, start to ready: median {} ms, 99th percentile {} ms, worst {} ms",
+        at(50),
+        at(99),
+        at(100)
+    ));
+    json!({"median": at(50), "p99": at(99), "max": at(100)})
 }
 
 /// Returns whether everything that was stored is decided.
@@ -279,10 +316,10 @@ impl Disturbed {
         let mut server = match Server::start(&options) {
             Ok(server) => server,
             Err(error) => {
-                let Some(name) = target else {
+                let Some(name) = target.filter(|_| died_at_point(&error)) else {
                     return Err(error);
                 };
-                self.died_at(name, &error)?;
+                *self.kills_by_point.entry(name.to_owned()).or_default() += 1;
                 return Ok(());
             }
         };
@@ -362,15 +399,6 @@ impl Disturbed {
         Ok(())
     }
 
-    /// Counts a server that met its fail point before it was ready; anything else is an error.
-    fn died_at(&mut self, name: &str, error: &anyhow::Error) -> anyhow::Result<()> {
-        if !error.to_string().contains("signal: 9") {
-            bail!("{error:#}");
-        }
-        *self.kills_by_point.entry(name.to_owned()).or_default() += 1;
-        Ok(())
-    }
-
     /// Returns at which pass to kill: the first to the third, or the first if the point was missed
     /// before.
     fn count(&mut self, name: &str) -> usize {
@@ -405,18 +433,7 @@ impl Disturbed {
                 });
             }
         }
-        let mut recoveries = self.recoveries.clone();
-        recoveries.sort();
-        let at = |share: usize| {
-            let index = (recoveries.len() * share / 100).min(recoveries.len().saturating_sub(1));
-            recoveries.get(index).map_or(0, Duration::as_millis) as u64
-        };
-        report::line(&format!(
-            "recovery, start to ready: median {} ms, 99th percentile {} ms, worst {} ms",
-            at(50),
-            at(99),
-            at(100)
-        ));
+        let recovery_ms = recovery_figures(&self.recoveries);
         let clusters: std::collections::HashSet<_> = decisions
             .iter()
             .map(|decided| &decided.canonical_id)
@@ -438,7 +455,7 @@ impl Disturbed {
             "corrections_applied": num_applied - erased.len(),
             "erasures": erased.len(),
             "given_up": num_dropped,
-            "recovery_ms": {"median": at(50), "p99": at(99), "max": at(100)},
+            "recovery_ms": recovery_ms,
             "checks_passed": checks.passed(),
             "checks_failed": checks.failed(),
             "seconds": elapsed.as_secs(),

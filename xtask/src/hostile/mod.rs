@@ -9,6 +9,7 @@ pub(crate) mod corpus;
 mod doors;
 mod pins;
 mod requests;
+mod sql;
 mod wire;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{doors, pins};
+use super::{doors, pins, sql};
 use crate::http::{Client, Form};
 use crate::pictures::Picture;
 use crate::process::Server;
@@ -36,6 +36,7 @@ pub(crate) fn run(server: &Server, checks: &mut Checks) -> anyhow::Result<usize>
     requests.extend(queries());
     requests.extend(doors::requests());
     requests.extend(pins::requests());
+    requests.extend(sql::requests());
     for request in &requests {
         let headers = [("content-type", request.content_type.as_str())];
         let answer = client.send(

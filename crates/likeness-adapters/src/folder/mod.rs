@@ -21,7 +21,8 @@
 mod list;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -76,6 +77,15 @@ struct Folder {
     _lock: File,
 }
 
+/// What became of a read of a part of an object.
+#[derive(Debug)]
+enum Part {
+    Read(Bytes),
+    NoObject,
+    /// The object has so many bytes.
+    OutOfRange(u64),
+}
+
 /// How a finished file gets its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Placing {
@@ -118,6 +128,21 @@ impl ObjectStore for FolderObjectStore {
         self.blocking(move |folder| present(fs::read(folder.file(&path))))
             .await
             .map(|bytes| bytes.map(Bytes::from))
+    }
+
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> StoreResult<Option<Bytes>> {
+        let (path, wanted) = (path.clone(), range.clone());
+        let found = self
+            .blocking(move |folder| folder.read_range(&path, wanted))
+            .await?;
+        match found {
+            Part::Read(bytes) => Ok(Some(bytes)),
+            Part::NoObject => Ok(None),
+            Part::OutOfRange(num_bytes) => Err(StoreError::invalid(
+                STORE,
+                format!("{range:?} of an object of {num_bytes} bytes"),
+            )),
+        }
     }
 
     async fn head(&self, path: &ObjectPath) -> StoreResult<Option<ObjectMeta>> {
@@ -180,6 +205,24 @@ impl Folder {
 
     fn file(&self, path: &ObjectPath) -> PathBuf {
         self.root.join(path.as_str())
+    }
+
+    fn read_range(&self, path: &ObjectPath, range: Range<u64>) -> io::Result<Part> {
+        let Some(mut file) = present(File::open(self.file(path)))? else {
+            return Ok(Part::NoObject);
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(Part::NoObject);
+        }
+        if range.start > range.end || range.end > metadata.len() {
+            return Ok(Part::OutOfRange(metadata.len()));
+        }
+        let wanted = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
+        let mut bytes = vec![0; wanted];
+        file.seek(SeekFrom::Start(range.start))?;
+        file.read_exact(&mut bytes)?;
+        Ok(Part::Read(bytes.into()))
     }
 
     fn put(&self, path: &ObjectPath, bytes: &[u8], placing: Placing) -> io::Result<PutOutcome> {

@@ -6,12 +6,14 @@
 
 mod catalog;
 mod jobs;
+mod lake;
 mod objects;
 mod store;
 mod tables;
 
 pub use catalog::MemoryCatalog;
 pub use jobs::MemoryJobs;
+pub use lake::MemoryLake;
 pub use objects::MemoryObjectStore;
 pub use store::MemoryStore;
 pub use tables::MemoryTables;

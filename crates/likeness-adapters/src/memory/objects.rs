@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -49,6 +49,20 @@ impl ObjectStore for MemoryObjectStore {
 
     async fn get(&self, path: &ObjectPath) -> StoreResult<Option<Bytes>> {
         Ok(self.objects().get(path.as_str()).cloned())
+    }
+
+    async fn get_range(&self, path: &ObjectPath, range: Range<u64>) -> StoreResult<Option<Bytes>> {
+        let objects = self.objects();
+        let Some(bytes) = objects.get(path.as_str()) else {
+            return Ok(None);
+        };
+        if range.start > range.end || range.end > bytes.len() as u64 {
+            return Err(StoreError::invalid(
+                STORE,
+                format!("{range:?} of `{path}`, which has {} bytes", bytes.len()),
+            ));
+        }
+        Ok(Some(bytes.slice(range.start as usize..range.end as usize)))
     }
 
     async fn head(&self, path: &ObjectPath) -> StoreResult<Option<ObjectMeta>> {

@@ -13,6 +13,7 @@
 mod audit;
 mod catalog;
 mod jobs;
+mod lake;
 mod log;
 mod objects;
 mod scoring;
@@ -29,6 +30,7 @@ use crate::{StoreError, StoreResult};
 
 pub use catalog::{check_catalog, check_catalog_reopen};
 pub use jobs::{check_jobs, check_jobs_reopen};
+pub use lake::{check_lake, check_lake_reopen};
 pub use log::{check_log, check_log_reopen};
 pub use objects::{check_objects, check_objects_reopen};
 pub use scoring::check_row_scorer;

@@ -1,11 +1,12 @@
 //! What [`ObjectStore`] promises.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Random, join};
+use super::{Random, assert_invalid, join};
 use crate::StoreError;
 use crate::objects::{ObjectMeta, ObjectPath, ObjectStore, PutOutcome};
 
@@ -16,6 +17,7 @@ use crate::objects::{ObjectMeta, ObjectPath, ObjectStore, PutOutcome};
 pub async fn check_objects(store: Arc<dyn ObjectStore>) {
     missing_objects_read_as_nothing(&*store).await;
     reads_back_what_was_put(&*store).await;
+    parts_are_read_within_their_object(&*store).await;
     put_new_leaves_what_stands_there(&*store).await;
     one_contender_creates_an_object(&store).await;
     readers_see_whole_objects(&store).await;
@@ -99,6 +101,30 @@ async fn reads_back_what_was_put(store: &dyn ObjectStore) {
     put(store, &at(&root, "a/b/again"), b"1").await;
     let again = meta(&root, "a/b/again", 1);
     assert_eq!(list(store, &root, None, 10).await, [again]);
+}
+
+async fn parts_are_read_within_their_object(store: &dyn ObjectStore) {
+    let root = root("parts");
+    let path = at(&root, "folder/object");
+    put(store, &path, b"0123456789").await;
+    for (range, expected) in [
+        (0..10, "0123456789"),
+        (3..7, "3456"),
+        (9..10, "9"),
+        (0..0, ""),
+        (10..10, ""),
+    ] {
+        let found = store.get_range(&path, range.clone()).await;
+        let found = found.expect("get_range");
+        assert_eq!(found.as_deref(), Some(expected.as_bytes()), "{range:?}");
+    }
+    for (start, end) in [(0, 11), (10, 11), (11, 11), (7, 3), (0, u64::MAX)] {
+        assert_invalid(store.get_range(&path, Range { start, end }).await);
+    }
+    for name in ["none", "folder"] {
+        let found = store.get_range(&at(&root, name), 0..1).await;
+        assert_eq!(found.expect("get_range"), None, "{name}");
+    }
 }
 
 async fn put_new_leaves_what_stands_there(store: &dyn ObjectStore) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use likeness_core::log::{NewRecord, Partition};
 use likeness_core::step::{Durability, Emit, Step, StepOutcome, StepStore};
-use likeness_core::{StoreError, Timestamp};
+use likeness_core::{StoreError, Timestamp, fault};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -182,7 +182,9 @@ impl Pins {
             emits,
             ..Step::default()
         };
+        fault::point("pins.ingest.before_commit");
         let outcome = self.steps.commit(step, Durability::Synced).await?;
+        fault::point("pins.ingest.after_commit");
         let StepOutcome::Committed(offsets) = outcome else {
             let reason = "a step without a claim was not committed";
             return Err(StoreError::unavailable("steps", reason).into());

@@ -25,7 +25,7 @@ use super::event::EventKind;
 use super::tables::{GEOLOCATIONS, PINS, REJECTED, USERS};
 
 /// Tables that are compared.
-const TABLES: [&TableSpec; 4] = [&PINS, &GEOLOCATIONS, &USERS, &REJECTED];
+pub(super) const TABLES: [&TableSpec; 4] = [&PINS, &GEOLOCATIONS, &USERS, &REJECTED];
 /// Rows that are read at once.
 const PAGE: usize = 5_000;
 /// Most differences that are told of; the others are counted.
@@ -136,11 +136,7 @@ pub async fn compare(
     received: Interval,
     patience: Duration,
 ) -> Result<Parity, ParityError> {
-    let ends = ends(log).await?;
-    let deadline = tokio::time::Instant::now() + patience;
-    for way in [first, second] {
-        wait(log, way, &ends, deadline).await?;
-    }
+    wait_for(log, &[first, second], patience).await?;
     let mut parity = Parity {
         tables: Vec::new(),
         differing: 0,
@@ -165,6 +161,23 @@ pub async fn compare(
         parity.tables.push(found);
     }
     Ok(parity)
+}
+
+/// Waits until ways have read the log as far as it reaches now.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn wait_for(
+    log: &dyn EventLog,
+    ways: &[&dyn Way],
+    patience: Duration,
+) -> Result<(), ParityError> {
+    let ends = ends(log).await?;
+    let deadline = tokio::time::Instant::now() + patience;
+    for way in ways {
+        wait(log, *way, &ends, deadline).await?;
+    }
+    Ok(())
 }
 
 async fn ends(log: &dyn EventLog) -> StoreResult<Positions> {
@@ -345,7 +358,7 @@ impl Check<'_> {
 }
 
 /// Keys are texts, by their bytes, or whole numbers.
-fn order(left: &[Value], right: &[Value]) -> Ordering {
+pub(super) fn order(left: &[Value], right: &[Value]) -> Ordering {
     let one = |(left, right): (&Value, &Value)| match (left, right) {
         (Value::Text(left), Value::Text(right)) => left.cmp(right),
         (Value::Integer(left), Value::Integer(right)) => left.cmp(right),

@@ -362,6 +362,14 @@ impl ObjectStore for Stubborn {
         self.inner.get(path).await
     }
 
+    async fn get_range(
+        &self,
+        path: &ObjectPath,
+        range: std::ops::Range<u64>,
+    ) -> StoreResult<Option<Bytes>> {
+        self.inner.get_range(path, range).await
+    }
+
     async fn head(&self, path: &ObjectPath) -> StoreResult<Option<ObjectMeta>> {
         self.inner.head(path).await
     }

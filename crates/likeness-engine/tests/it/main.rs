@@ -7,6 +7,7 @@ mod erasure;
 mod erasure_of_all;
 mod join;
 mod looks;
+mod pins_daily;
 mod pipeline;
 mod recluster;
 mod remote_scorer;

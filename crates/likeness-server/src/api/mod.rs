@@ -17,6 +17,7 @@ mod pins;
 mod recluster;
 mod reviews;
 mod scorers;
+mod sql;
 
 use std::sync::Arc;
 
@@ -57,8 +58,8 @@ pub(crate) use orphans::{OrphanJournal, OrphanPage};
 
 pub(crate) use pin_numbers::ProfileList;
 pub(crate) use pin_numbers::{
-    __path_live_pins, __path_pin_series, __path_pins_status, __path_popular_profiles,
-    __path_rejected_pins, __path_trending_categories,
+    __path_lake_status, __path_live_pins, __path_pin_series, __path_pins_status,
+    __path_popular_profiles, __path_rejected_pins, __path_trending_categories,
 };
 pub(crate) use pins::IngestedEvents;
 pub(crate) use pins::{__path_geolocations, __path_pin, __path_pins, __path_users};
@@ -67,6 +68,9 @@ pub(crate) use reviews::ReviewPage;
 pub(crate) use reviews::{__path_labels, __path_review, __path_reviews};
 pub(crate) use scorers::{__path_add_scorer, __path_compare_scorers, __path_scorers};
 pub(crate) use scorers::{ScorerList, default_sample};
+pub use sql::ReportView;
+pub(crate) use sql::{__path_pin_report, __path_pin_reports, __path_sql, __path_sql_tables};
+pub(crate) use sql::{ReportList, RowsBody, TableList, find_report};
 
 /// A path and what answers there. Kept as a table so that a test can hold the OpenAPI document
 /// against it.
@@ -183,7 +187,12 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/v1/pins/series", self::get(pin_numbers::pin_series)),
         get("/v1/pins/rejected", self::get(pin_numbers::rejected_pins)),
         get("/v1/pins/status", self::get(pin_numbers::pins_status)),
+        get("/v1/pins/lake", self::get(pin_numbers::lake_status)),
         get("/v1/pins/live", self::get(pin_numbers::live_pins)),
+        get("/v1/pins/reports", self::get(sql::pin_reports)),
+        get("/v1/pins/reports/{name}", self::get(sql::pin_report)),
+        post("/v1/sql", self::post(sql::sql)),
+        get("/v1/sql/tables", self::get(sql::sql_tables)),
         get("/v1/reviews", self::get(reviews::reviews)),
         post("/v1/reviews/{pair}", self::post(reviews::review)),
         get("/v1/labels", self::get(reviews::labels)),

@@ -77,6 +77,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
     }
     app.dedup.ready().map_err(ApiError::NotReady)?;
     app.stream.ready().map_err(ApiError::NotReady)?;
+    app.lake.ready().map_err(ApiError::NotReady)?;
     Ok("ready\n")
 }
 

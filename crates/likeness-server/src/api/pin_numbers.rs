@@ -9,6 +9,8 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use futures::stream::unfold;
+use likeness_engine::EngineError;
+use likeness_engine::pins::LakeStatus;
 use likeness_engine::pins::clean::time::EventTime;
 use likeness_engine::pins::stream::view::{
     ProfileOrder, ProfileView, RejectedPage, SeriesView, StreamStatus, TrendList,
@@ -216,6 +218,23 @@ pub(crate) async fn pins_status(
     StrictQuery(NoQuery {}): StrictQuery<NoQuery>,
 ) -> Result<Json<StreamStatus>, ApiError> {
     Ok(Json(app.stream.status().await?))
+}
+
+/// Returns how the way into the lake fares: how far it is, and what keeps it.
+#[utoipa::path(
+    get, path = "/v1/pins/lake", tag = "pins",
+    responses(
+        (status = 200, description = "Version and lag", body = LakeStatus),
+        (status = 400, description = "`invalid_query`", body = ErrorBody),
+        (status = 401, description = "`unauthorized`", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn lake_status(
+    State(app): State<Arc<App>>,
+    StrictQuery(NoQuery {}): StrictQuery<NoQuery>,
+) -> Result<Json<LakeStatus>, ApiError> {
+    let status = app.lake.status().await;
+    Ok(Json(status.map_err(EngineError::from)?))
 }
 
 /// Parameters of the live stream.

@@ -15,6 +15,7 @@ pub(crate) enum Nav {
     Alarms,
     Orphans,
     Pins,
+    Sql,
     Jobs,
     Upload,
 }
@@ -98,6 +99,7 @@ impl<'a> Page<'a> {
                     (self.link(Nav::Alarms, "/alarms", "Alarms"))
                     @if self.has_join { (self.link(Nav::Orphans, "/orphans", "Orphans")) }
                     (self.link(Nav::Pins, "/pins", "Pins"))
+                    (self.link(Nav::Sql, "/sql", "SQL"))
                     (self.link(Nav::Jobs, "/jobs", "Jobs"))
                     (self.link(Nav::Upload, "/upload", "Upload"))
                 }
@@ -143,7 +145,7 @@ fn theme_icon() -> Markup {
 }
 
 fn help() -> Markup {
-    let shortcuts: [(&[&str], &str); 18] = [
+    let shortcuts: [(&[&str], &str); 20] = [
         (&["/"], "Go to an image by its id"),
         (&["g", "o"], "Overview"),
         (&["g", "c"], "Clusters"),
@@ -152,6 +154,7 @@ fn help() -> Markup {
         (&["g", "b"], "Banks"),
         (&["g", "a"], "Alarms"),
         (&["g", "p"], "Pins"),
+        (&["g", "q"], "SQL"),
         (&["g", "u"], "Upload"),
         (&["j", "k"], "Next and previous picture"),
         (&["←", "↑", "↓", "→"], "Move over a gallery"),
@@ -163,6 +166,7 @@ fn help() -> Markup {
         (&["s", "d", "space"], "In the review: same, different, skip"),
         (&["u"], "In the review: take the last answer back"),
         (&["v"], "In the review: side by side, overlay, difference"),
+        (&["Ctrl", "↵"], "In the editor of SQL: run the query"),
         (&["t"], "Light or dark"),
         (&["?"], "This help"),
     ];

@@ -19,6 +19,7 @@ mod pins;
 mod review;
 mod scorer;
 mod scorers;
+mod sql;
 mod upload;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/jobs/{name}", get(jobs::job_page))
         .route("/orphans", get(orphans::page))
         .route("/pins", get(pins::page))
+        .route("/sql", get(sql::page))
         .route("/review", get(review::page))
         .route("/scorers/compare", get(scorers::page))
         .route("/images/{id}", get(image::page))

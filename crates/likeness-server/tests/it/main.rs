@@ -12,4 +12,5 @@ mod events;
 mod pages;
 mod pin_numbers;
 mod pins;
+mod sql;
 mod support;

@@ -7,11 +7,13 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::Response;
 use image::{ImageFormat, RgbImage};
-use likeness_adapters::{MemoryCatalog, MemoryJobs, MemoryObjectStore, MemoryStore, MemoryTables};
+use likeness_adapters::{
+    MemoryCatalog, MemoryJobs, MemoryLake, MemoryObjectStore, MemoryStore, MemoryTables,
+};
 use likeness_engine::dedup::scorer::Scorer;
 use likeness_engine::dedup::{Dedup, DedupConfig, OpenedVectors, Ports};
 use likeness_engine::ops::Scheduler;
-use likeness_engine::pins::{PinStream, StreamConfig};
+use likeness_engine::pins::{LakeConfig, PinLake, PinStream, StreamConfig};
 use likeness_server::{Lines, MetricsFn, ServerConfig, router};
 use likeness_vision::runtime::fake::TestEmbedder;
 use likeness_vision::runtime::queue::{ModelPool, PoolConfig};
@@ -19,6 +21,8 @@ use likeness_vision::runtime::{Embedder, EmbedderSpec, Embedding, ModelError};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+
+use crate::sql::FakeSql;
 
 /// A server without a socket.
 pub(crate) struct Server {
@@ -126,7 +130,9 @@ pub(crate) fn lines(dedup: &Arc<Dedup>) -> Lines {
     Lines {
         dedup: Arc::clone(dedup),
         stream: start_stream(dedup),
+        lake: start_lake(dedup),
         jobs: Scheduler::new(Arc::new(catalog), Arc::new(jobs), Vec::new()),
+        sql: Arc::new(FakeSql::default()),
     }
 }
 
@@ -135,6 +141,12 @@ pub(crate) fn start_stream(dedup: &Dedup) -> Arc<PinStream> {
     let (log, tables) = (dedup.ports().log.clone(), MemoryTables::new());
     let config = StreamConfig::default();
     Arc::new(PinStream::start(log, Arc::new(tables), config))
+}
+
+/// Starts the way of pins into a lake in memory.
+pub(crate) fn start_lake(dedup: &Dedup) -> Arc<PinLake> {
+    let (log, lake) = (dedup.ports().log.clone(), MemoryLake::new());
+    Arc::new(PinLake::start(log, Arc::new(lake), LakeConfig::default()))
 }
 
 pub(crate) fn no_metrics() -> MetricsFn {
@@ -150,6 +162,16 @@ impl Server {
         Self::build(None, dedup, config).await
     }
 
+    /// Starts a server whose queries `sql` answers.
+    pub(crate) async fn asking(sql: FakeSql) -> Self {
+        let dedup = start_dedup(DedupConfig::default(), None).await;
+        let lines = Lines {
+            sql: Arc::new(sql),
+            ..lines(&dedup)
+        };
+        Self::around(lines, None, ServerConfig::default())
+    }
+
     /// Starts a server that decides nothing until `gate` is opened.
     pub(crate) async fn gated(gate: &Arc<Gate>, dedup: DedupConfig, config: ServerConfig) -> Self {
         Self::build(Some(Arc::clone(gate)), dedup, config).await
@@ -157,9 +179,12 @@ impl Server {
 
     async fn build(gate: Option<Arc<Gate>>, dedup: DedupConfig, config: ServerConfig) -> Self {
         let dedup = start_dedup(dedup, gate.clone()).await;
+        Self::around(lines(&dedup), gate, config)
+    }
+
+    fn around(lines: Lines, gate: Option<Arc<Gate>>, config: ServerConfig) -> Self {
         let shutdown = CancellationToken::new();
-        let lines = lines(&dedup);
-        let stream = lines.stream.clone();
+        let (dedup, stream) = (lines.dedup.clone(), lines.stream.clone());
         let router = router(lines, config, no_metrics(), shutdown.clone()).unwrap();
         Self {
             dedup,

@@ -22,11 +22,13 @@ pub(crate) mod jobs;
 mod matching;
 mod models;
 pub(crate) mod orphans;
+mod pins;
 mod recluster;
 mod review;
 mod samples;
 mod scorer;
 mod serve;
+mod sql;
 mod status;
 mod tail;
 mod train;
@@ -172,6 +174,11 @@ enum Command {
     Jobs(jobs::JobsCommand),
     /// Post pins as a service would, to try the way in and to load it
     Emulate(emulate::EmulateArgs),
+    /// Ask in SQL over pins, raw events and live numbers
+    Sql(sql::SqlArgs),
+    /// Answer reports over pins
+    #[command(subcommand)]
+    Pins(pins::PinsCommand),
     /// Follow a stream
     #[command(subcommand)]
     Tail(tail::TailCommand),
@@ -322,6 +329,8 @@ async fn run(command: Command, context: Context) -> anyhow::Result<()> {
         Command::Orphans(command) => orphans::run(command, context).await,
         Command::Jobs(command) => jobs::run(command, context).await,
         Command::Emulate(args) => emulate::run(args, context).await,
+        Command::Sql(args) => sql::run(args, context).await,
+        Command::Pins(command) => pins::run(command, context).await,
         Command::Tail(command) => tail::run(command, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Dedup(args) => dedup::run(args, context).await,

@@ -15,9 +15,9 @@ use likeness_core::sql::{Find, Tables, TablesStep};
 use likeness_core::table::{Row, TableSpec, Value};
 
 use super::numbers::Numbers;
-use super::read::Batch;
 use super::schema::{EXPERIMENTAL_DATA, STREAM_STATE, fields, indexed, integer, text};
 use super::state::State;
+use crate::pins::read::Batch;
 use crate::pins::tables::{GEOLOCATIONS, PINS, REJECTED, USERS};
 use crate::pins::{EventKind, StreamConfig};
 

@@ -17,7 +17,6 @@ mod apply;
 mod decay;
 mod numbers;
 mod queries;
-mod read;
 mod schema;
 mod state;
 #[cfg(test)]
@@ -30,7 +29,8 @@ use std::time::Duration;
 
 use likeness_core::log::EventLog;
 use likeness_core::sql::{Tables, TablesOutcome};
-use likeness_core::{StoreError, StoreResult, Timestamp};
+use likeness_core::step::Consumer;
+use likeness_core::{StoreResult, Timestamp, fault};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,15 +38,18 @@ use tracing::{error, info, warn};
 
 use self::apply::{Report, apply};
 use self::decay::HalfLife;
-use self::read::{CONSUMER, Place, batch, places, unread, wait};
 use self::schema::{MIGRATIONS, SET};
 use self::state::State;
 use super::EventKind;
+use super::read::{Place, Reader, batch, lag_seconds, places, unread, wait};
+use crate::error::with_causes;
 use crate::metrics;
 
 pub use queries::MAX_PAGE;
 pub use schema::{EXPERIMENTAL_DATA, PINS_PER_MINUTE, PROFILE_ACTIVITY, PROFILES, STREAM_STATE};
 
+/// As what the stream reads.
+pub(super) const CONSUMER: Consumer = Consumer("pins-stream");
 /// First and longest pause between attempts while the tables are away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// How long a batch may take to end when the stream stops; then it is left, and done again at the next start.
@@ -77,6 +80,14 @@ impl Default for StreamConfig {
 }
 
 impl StreamConfig {
+    fn reader(&self) -> Reader {
+        Reader {
+            consumer: CONSUMER,
+            max_records: self.max_batch_records,
+            max_bytes: self.max_batch_bytes,
+        }
+    }
+
     fn half_life(&self) -> HalfLife {
         let micros = self.half_life.max(Duration::from_secs(1)).as_micros();
         HalfLife::new(i64::try_from(micros).unwrap_or(i64::MAX))
@@ -233,7 +244,7 @@ impl Shared {
             let Progress {
                 mut places, state, ..
             } = self.progress().clone();
-            let batch = batch(self.log.as_ref(), &places, &self.config).await?;
+            let batch = batch(self.log.as_ref(), &places, self.config.reader()).await?;
             for &(number, end) in &batch.empty {
                 places[number].empty_at = end;
             }
@@ -255,13 +266,16 @@ impl Shared {
                 *newest = (*newest).max(event.cleaned.origin.received);
             }
             let moved = batch.positions.clone();
+            fault::point("pins.stream.before_apply");
             let applied = apply(self.tables.as_ref(), &state, batch, &self.config).await?;
             let (step, state, report) = applied;
+            fault::point("pins.stream.before_commit");
             if self.tables.commit(step).await? == TablesOutcome::AlreadyCommitted {
                 // By an earlier try whose answer was lost, or by another process.
                 is_current = false;
                 continue;
             }
+            fault::point("pins.stream.after_commit");
             let places: Vec<_> = places
                 .into_iter()
                 .map(|place| {
@@ -300,14 +314,6 @@ impl Shared {
     }
 }
 
-/// Returns how long ago the last record that was committed was received, if there are more.
-fn lag_seconds(unread: u64, received: Timestamp) -> f64 {
-    match (unread, received) {
-        (0, _) | (_, Timestamp(0)) => 0.0,
-        _ => Timestamp::now().since(received).as_secs_f64(),
-    }
-}
-
 fn count(report: &Report, state: &State, config: &StreamConfig) {
     for kind in EventKind::ALL {
         let (rows, rejected) = (report.rows[kind as usize], report.rejected[kind as usize]);
@@ -320,14 +326,4 @@ fn count(report: &Report, state: &State, config: &StreamConfig) {
     if let Some(watermark) = state.watermark(config) {
         ::metrics::gauge!(metrics::PINS_WATERMARK_SECONDS).set(watermark as f64 / 1e6);
     }
-}
-
-fn with_causes(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }

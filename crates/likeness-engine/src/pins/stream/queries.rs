@@ -6,7 +6,6 @@ use likeness_core::sql::{Select, Tables};
 use likeness_core::table::{Row, Value};
 use likeness_core::{StoreError, Timestamp};
 
-use super::read::unread;
 use super::schema::{PINS_PER_MINUTE, PROFILES, fields, integer, text};
 use super::view::{
     ProfileOrder, ProfileView, RejectedPage, RejectedView, SeriesPoint, SeriesView, StreamStatus,
@@ -16,6 +15,7 @@ use super::{PinStream, Progress, lag_seconds};
 use crate::EngineError;
 use crate::pins::EventKind;
 use crate::pins::clean::time::EventTime;
+use crate::pins::read::unread;
 use crate::pins::tables::REJECTED;
 
 /// Most rows of one answer.

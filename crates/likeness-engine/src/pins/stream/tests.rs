@@ -11,10 +11,10 @@ use likeness_core::table::{Row, TableSpec, Value};
 use serde_json::{Value as Json, json};
 
 use super::apply::{Report, apply};
-use super::read::{Batch, Incoming};
 use super::schema::{EXPERIMENTAL_DATA, MIGRATIONS, PINS_PER_MINUTE, PROFILES, SET, fields};
 use super::state::State;
 use crate::pins::event::key;
+use crate::pins::read::{Batch, Incoming};
 use crate::pins::tables::{REJECTED, read};
 use crate::pins::{EventKind, RawEvent, StreamConfig, partition_of};
 

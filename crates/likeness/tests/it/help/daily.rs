@@ -35,6 +35,8 @@ fn help_of_likeness() {
       orphans          List uploads and embeddings without a partner, retry and drop them
       jobs             Show what runs by the clock, run it, and see how it went
       emulate          Post pins as a service would, to try the way in and to load it
+      sql              Ask in SQL over pins, raw events and live numbers
+      pins             Answer reports over pins
       tail             Follow a stream
       status           Show counts, rates and models
       dedup            Find duplicates in a folder and write a report; nothing is stored

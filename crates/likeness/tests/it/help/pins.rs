@@ -137,3 +137,114 @@ fn help_of_jobs_history() {
               Print help (see a summary with '-h')
     "#);
 }
+
+#[test]
+fn help_of_sql() {
+    assert_snapshot!(help(&["sql"]), @r#"
+    Ask in SQL over pins, raw events and live numbers
+
+    Usage: likeness sql [OPTIONS] <SQL|--file <FILE>|--tables>
+
+    Arguments:
+      [SQL]
+              The query; `-` reads it from stdin
+
+    Options:
+          --file <FILE>
+              Read the query from a file
+
+          --tables
+              List the tables that can be queried, with their columns
+
+          --format <FORMAT>
+              Form of the answer [default: what the ending of `--output` says, else `table`; `json` with
+              `--json`]
+
+              Possible values:
+              - table:   Columns of text, the first rows
+              - json:    One JSON object with columns and the first rows
+              - csv:     All rows, with a line of names
+              - ndjson:  All rows, one JSON object a line
+              - parquet: All rows, Apache Parquet
+
+          --output <FILE>
+              Write the answer to this file, which appears once it is whole
+
+          --limit <N>
+              Most rows of a table and of JSON [default: 1000]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Asks the server that has the data directory open, or the one that `--server` names; without one it
+    reads the data directory itself. Queries change nothing. CSV, NDJSON and Parquet have all rows;
+    tables and JSON the first ones.
+
+    Examples:
+      likeness sql --tables
+      likeness sql "SELECT category, count(*) AS pins FROM pins GROUP BY 1 ORDER BY 2 DESC"
+      likeness sql "SELECT * FROM pins WHERE category = 'art'" --output art.parquet
+      likeness sql --file monthly.sql --format csv | head
+      echo 'SELECT count(*) FROM pins' | likeness sql - --json
+    "#);
+}
+
+#[test]
+fn help_of_pins() {
+    assert_snapshot!(help(&["pins"]), @r#"
+    Answer reports over pins
+
+    Usage: likeness pins [OPTIONS] <COMMAND>
+
+    Commands:
+      report  Answer a report; without a name, list those that there are
+      help    Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn help_of_pins_report() {
+    assert_snapshot!(help(&["pins", "report"]), @r#"
+    Answer a report; without a name, list those that there are
+
+    Usage: likeness pins report [OPTIONS] [NAME]
+
+    Arguments:
+      [NAME]
+              Name of the report
+
+    Options:
+          --format <FORMAT>
+              Form of the answer [default: what the ending of `--output` says, else `table`; `json` with
+              `--json`]
+
+              Possible values:
+              - table:   Columns of text, the first rows
+              - json:    One JSON object with columns and the first rows
+              - csv:     All rows, with a line of names
+              - ndjson:  All rows, one JSON object a line
+              - parquet: All rows, Apache Parquet
+
+          --output <FILE>
+              Write the answer to this file, which appears once it is whole
+
+          --limit <N>
+              Most rows of a table and of JSON [default: 1000]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    A report is a query with a name; `likeness pins report --json` shows their SQL. Asks the server that
+    has the data directory open, or the one that `--server` names; without one it reads the data
+    directory itself.
+
+    Examples:
+      likeness pins report
+      likeness pins report top-category-by-year
+      likeness pins report users-joined-by-year --output joined.csv
+    "#);
+}

@@ -1,17 +1,23 @@
-//! Batches of the log, over all partitions of the three topics.
+//! Batches of the log, over all partitions of the three topics, for both ways.
 
 use futures::future::select_all;
 use likeness_core::log::{EventLog, Offset, Partition, ReadLimits};
 use likeness_core::sql::{Advance, StoredPosition};
 use likeness_core::step::Consumer;
-use likeness_core::{StoreError, StoreResult};
+use likeness_core::{StoreError, StoreResult, Timestamp};
 
-use crate::pins::ingest::PARTITIONS;
-use crate::pins::tables::{Cleaned, read};
-use crate::pins::{EventKind, StreamConfig};
+use super::EventKind;
+use super::ingest::PARTITIONS;
+use super::tables::{Cleaned, read};
 
-/// As what the stream reads.
-pub(super) const CONSUMER: Consumer = Consumer("pins-stream");
+/// Who reads, and most of what is read at once; both are shared equally by the partitions, each of which may have one
+/// record at least.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    pub(super) consumer: Consumer,
+    pub(super) max_records: usize,
+    pub(super) max_bytes: usize,
+}
 
 /// One partition of a topic, and where to read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,23 +60,25 @@ pub(super) struct Incoming {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Batch {
     pub(super) events: Vec<Incoming>,
+    /// Bytes of their payloads.
+    pub(super) num_bytes: usize,
     pub(super) positions: Vec<Advance>,
     /// Numbers of places where there was nothing, and their ends.
     pub(super) empty: Vec<(usize, Offset)>,
 }
 
-/// Reads and cleans the next events of each partition, at most an equal share of the bounds of each.
+/// Reads and cleans the next events of each partition.
 ///
 /// # Errors
 /// `Corrupt` for a record that the way in has not written.
 pub(super) async fn batch(
     log: &dyn EventLog,
     places: &[Place],
-    config: &StreamConfig,
+    reader: Reader,
 ) -> StoreResult<Batch> {
     let limits = ReadLimits {
-        max_records: (config.max_batch_records / places.len()).max(1),
-        max_bytes: (config.max_batch_bytes / places.len()).max(1),
+        max_records: (reader.max_records / places.len()).max(1),
+        max_bytes: (reader.max_bytes / places.len()).max(1),
     };
     let mut batch = Batch::default();
     for (number, place) in places.iter().enumerate() {
@@ -83,12 +91,16 @@ pub(super) async fn batch(
             continue;
         };
         batch.positions.push(Advance {
-            consumer: CONSUMER,
+            consumer: reader.consumer,
             topic,
             partition,
             from: place.next,
             next: last.offset.next(),
         });
+        batch.num_bytes += records
+            .iter()
+            .map(|record| record.payload.len())
+            .sum::<usize>();
         for record in records {
             let key = format!("{topic}/{}/{}", partition.0, record.offset);
             let damaged = |reason: String| StoreError::corrupt("log", key.clone(), reason);
@@ -124,4 +136,12 @@ pub(super) async fn unread(log: &dyn EventLog, places: &[Place]) -> StoreResult<
         }
     }
     Ok(unread)
+}
+
+/// Returns how long ago the last record that was committed was received, if there are more.
+pub(super) fn lag_seconds(unread: u64, received: Timestamp) -> f64 {
+    match (unread, received) {
+        (0, _) | (_, Timestamp(0)) => 0.0,
+        _ => Timestamp::now().since(received).as_secs_f64(),
+    }
 }
