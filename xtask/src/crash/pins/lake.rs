@@ -19,7 +19,7 @@ pub(super) const IS_THERE: bool = true;
 
 /// Returns the environment of a server that writes and merges files often.
 pub(super) fn environment() -> Vec<(String, String)> {
-    [("FLUSH_EVERY", "300ms"), ("MERGE_FILES", "3")]
+    [("FLUSH_EVERY", "40ms"), ("MERGE_FILES", "2")]
         .map(|(key, value)| (format!("LIKENESS__PINS__LAKE__{key}"), value.to_owned()))
         .to_vec()
 }
