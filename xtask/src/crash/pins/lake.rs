@@ -14,9 +14,6 @@ use super::workload::Kind;
 use crate::http::Client;
 use crate::report::Checks;
 
-/// Whether the service has a lake.
-pub(super) const IS_THERE: bool = true;
-
 /// Returns the environment of a server that writes and merges files often.
 pub(super) fn environment() -> Vec<(String, String)> {
     [("FLUSH_EVERY", "40ms"), ("MERGE_FILES", "2")]

@@ -53,7 +53,7 @@ const RARE: &str = "merge";
 fn is_passed(name: &str) -> bool {
     let is_of_lake = name.starts_with("pins.lake.") || name.starts_with("objects.");
     match is_of_lake {
-        true => lake::IS_THERE && !name.contains("rebuild"),
+        true => !name.contains("rebuild"),
         false => is_of_pins(name) || name.starts_with("step."),
     }
 }
@@ -80,9 +80,7 @@ pub(super) fn run(
         arguments.kills,
         points.len()
     ));
-    if lake::IS_THERE {
-        options.environment.extend(lake::environment());
-    }
+    options.environment.extend(lake::environment());
     let mut checks = Checks::default();
     let mut disturbed = Disturbed::new(arguments, options, points)?;
     disturbed.run(&mut checks)?;
@@ -111,7 +109,6 @@ pub(super) fn run(
         "acknowledged": ledger.num_acknowledged(),
         "unanswered": ledger.num_unanswered(),
         "rows": workload::Kind::ALL.map(|kind| ledger.num_rows(kind)),
-        "lake": lake::IS_THERE,
         "recovery_ms": recovery_figures(&disturbed.recoveries),
         "checks_passed": checks.passed(),
         "checks_failed": checks.failed(),
@@ -134,20 +131,15 @@ fn check(data: &Path, server: Server, ledger: &Ledger, checks: &mut Checks) -> a
         thread::sleep(POLL);
     }
     tables::check_server(&client, ledger, checks)?;
-    if lake::IS_THERE {
-        lake::check_server(&client, ledger, checks)?;
-    }
+    lake::check_server(&client, ledger, checks)?;
     checks.step("a clean stop at the end", server.stop());
     tables::check_file(&data.join("pins.sqlite3"), ledger, checks)?;
-    if lake::IS_THERE {
-        lake::check_raw(&data.join("objects"), ledger, checks)?;
-    }
-    Ok(())
+    lake::check_raw(&data.join("objects"), ledger, checks)
 }
 
 /// Returns whether both ways have read all of the log.
 fn is_read(client: &http::Client) -> bool {
-    tables::unread(client) == Some(0) && (!lake::IS_THERE || lake::unread(client) == Some(0))
+    tables::unread(client) == Some(0) && lake::unread(client) == Some(0)
 }
 
 /// The run that is disturbed.
