@@ -94,6 +94,7 @@ const NEEDS: &[Need] = &[
         brew: "chromedriver",
         for_tests: true,
     },
+    POSTGRES,
 ];
 
 const POSTGRES: Need = Need {

@@ -81,6 +81,11 @@ const SECTIONS: &[Section] = &[
         run: rest_section,
     },
     Section {
+        name: "postgres",
+        shows: "tables of pins on a PostgreSQL server, suite and scenarios",
+        run: postgres,
+    },
+    Section {
         name: "browser",
         shows: "the pages in a real browser",
         run: browser::run,
@@ -263,7 +268,7 @@ fn rest_section() -> anyhow::Result<Value> {
 }
 
 /// Tables on PostgreSQL: the conformance suite against a server that is started here, and the scenarios of pins with their
-/// tables on it. Not a section: it builds everything again with another set of features.
+/// tables on it, with every product built in.
 ///
 /// # Errors
 /// If the server cannot be started, or a check fails.

@@ -10,18 +10,18 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::schema::types::ColumnPath;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use likeness_core::lake::{Day, FileKind, LakeFile};
 use likeness_core::objects::ObjectPath;
-use likeness_core::table::{Row, TableSpec};
+use likeness_core::table::{Column, ColumnType, Row, TableSpec};
 use likeness_core::{StoreError, StoreResult, Timestamp};
 
 use crate::STORE;
@@ -31,6 +31,8 @@ use crate::rows::{from_batch, schema, to_batch};
 pub(crate) const FOLDERS: [&str; 2] = ["lake/rows/", "lake/raw/"];
 /// Rows of a group: what a reader decodes at once, and skips by its statistics.
 const GROUP_ROWS: usize = 128 << 10;
+/// Share of groups that a search for a text as key reads in vain.
+const KEY_FILTER_ERRORS: f64 = 0.01;
 /// Rows that are turned into Arrow at once.
 const BATCH_ROWS: usize = 8 << 10;
 
@@ -77,13 +79,22 @@ pub(crate) struct RowsWriter {
 }
 
 impl RowsWriter {
-    pub(crate) fn new(schema: SchemaRef) -> StoreResult<Self> {
-        let properties = WriterProperties::builder()
+    pub(crate) fn new(spec: &TableSpec) -> StoreResult<Self> {
+        let mut properties = WriterProperties::builder()
             .set_compression(compression())
             .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .set_created_by("likeness".to_owned())
-            .build();
-        let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(failed)?;
+            .set_created_by("likeness".to_owned());
+        // Keys that are text come in no order: without a filter a search for one reads them all.
+        let is_text = |column: &&Column| column.kind == ColumnType::Text;
+        for column in spec.key().iter().filter(is_text) {
+            let path = ColumnPath::from(column.name);
+            // It shrinks to what fewer keys need.
+            properties = properties
+                .set_column_bloom_filter_fpp(path.clone(), KEY_FILTER_ERRORS)
+                .set_column_bloom_filter_max_ndv(path, GROUP_ROWS as u64);
+        }
+        let properties = Some(properties.build());
+        let writer = ArrowWriter::try_new(Vec::new(), schema(spec), properties).map_err(failed)?;
         Ok(Self {
             writer,
             num_rows: 0,
@@ -107,7 +118,7 @@ impl RowsWriter {
 /// # Errors
 /// `Invalid` for a row that is none of the table.
 pub(crate) fn encode_rows(spec: &TableSpec, rows: &[Row]) -> StoreResult<Bytes> {
-    let mut writer = RowsWriter::new(schema(spec))?;
+    let mut writer = RowsWriter::new(spec)?;
     for rows in rows.chunks(BATCH_ROWS) {
         writer.write(&to_batch(spec, rows)?)?;
     }

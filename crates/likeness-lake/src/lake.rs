@@ -17,7 +17,6 @@ use likeness_core::{StoreError, StoreResult, Timestamp};
 use crate::STORE;
 use crate::files::{self, RowsWriter};
 use crate::lists::{self, CHECKPOINT_EVERY, State};
-use crate::rows::schema;
 
 /// Longest time from the writing of a file to its commit; a commit refuses older ones. A sweep must keep files for longer.
 pub const LONGEST_COMMIT: Duration = Duration::from_secs(3_600);
@@ -191,7 +190,7 @@ impl Lake for ObjectLake {
             contents.push((file.clone(), self.get(file).await?));
         }
         let (bytes, num_rows) = blocking(move || {
-            let mut writer = RowsWriter::new(schema(spec))?;
+            let mut writer = RowsWriter::new(spec)?;
             for (file, bytes) in contents {
                 for batch in files::open_rows(&file, bytes)? {
                     let corrupt =

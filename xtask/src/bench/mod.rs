@@ -14,6 +14,7 @@ mod plot;
 pub(crate) mod python;
 mod results;
 mod sets;
+mod sql;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -33,6 +34,8 @@ enum Subject {
     NearDuplicates(near_duplicates::Arguments),
     /// Pins into SQLite, PostgreSQL and the lake at a rate: lag of each way, and whether all are there once
     Pins(pins::Arguments),
+    /// Queries over a lake of drawn pins, against DuckDB and Polars on the same files
+    Sql(sql::Arguments),
 }
 
 /// Measures and returns the figures.
@@ -44,5 +47,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
         Subject::Index(arguments) => index::run(arguments),
         Subject::NearDuplicates(arguments) => near_duplicates::run(arguments),
         Subject::Pins(arguments) => pins::run(arguments),
+        Subject::Sql(arguments) => sql::run(arguments),
     }
 }

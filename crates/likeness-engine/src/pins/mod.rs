@@ -19,6 +19,7 @@ pub mod tables;
 mod ingest;
 mod random;
 mod read;
+mod way;
 
 pub use event::{EventKind, MAX_EVENT_BYTES, RawEvent, RawObject, Rejection};
 pub use ingest::{Ingested, MAX_BATCH, PARTITIONS, PinAdmission, Pins, partition_of};

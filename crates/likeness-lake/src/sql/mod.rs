@@ -19,10 +19,13 @@ mod export;
 mod guard;
 mod json;
 mod latest;
+mod latest_table;
 mod live;
+mod repeated;
 mod run;
 mod shape;
 mod shim;
+mod spill;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -32,10 +35,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::catalog::{MemorySchemaProvider, TableProvider};
 use datafusion::common::{Result as PlanResult, TableReference};
-use datafusion::datasource::ViewTable;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -48,9 +50,11 @@ use likeness_core::sql::Tables;
 use likeness_core::table::TableSpec;
 use likeness_core::{StoreError, StoreResult};
 
+use self::latest_table::Latest;
 use self::live::Live;
 use self::run::Runner;
 use self::shim::ReadOnly;
+use self::spill::SpillFolder;
 use self::versions::Versions;
 use crate::lake::ObjectLake;
 use crate::lists::State;
@@ -78,7 +82,7 @@ pub struct SqlConfig {
     pub memory_bytes: usize,
     /// Disk that queries may spill to, all together, in bytes; 0: none.
     pub spill_bytes: u64,
-    /// Where they spill to. It is made if need be.
+    /// Where they spill to, each process into a folder of its own. It is made if need be; what killed processes left there is removed.
     pub spill_dir: PathBuf,
     /// Longest time of a query.
     pub timeout: Duration,
@@ -117,6 +121,7 @@ pub struct LakeSql {
     env: Arc<RuntimeEnv>,
     threads: usize,
     runner: Runner,
+    _spill: Option<SpillFolder>,
 }
 
 impl LakeSql {
@@ -130,13 +135,15 @@ impl LakeSql {
         live: Option<(Arc<dyn Tables>, Vec<LiveTable>)>,
         config: &SqlConfig,
     ) -> StoreResult<Self> {
+        let (env, spill) = run::environment(config)?;
         Ok(Self {
             lake,
             tables,
             live,
-            env: run::environment(config)?,
+            env,
             threads: config.threads.max(1),
             runner: Runner::start(config)?,
+            _spill: spill,
         })
     }
 
@@ -181,12 +188,9 @@ impl LakeSql {
                 context.register_table(spec.name, Arc::new(versions))?;
                 continue;
             }
-            let columns = Arc::clone(versions.columns());
-            context.register_table(versions_of(spec), Arc::new(versions))?;
-            let text = latest_of(spec, &columns);
-            let plan = context.state().create_logical_plan(&text).await?;
-            let view = ViewTable::new(plan, Some(text));
-            context.register_table(spec.name, Arc::new(view))?;
+            let versions = Arc::new(versions);
+            context.register_table(versions_of(spec), Arc::clone(&versions) as _)?;
+            context.register_table(spec.name, Arc::new(Latest::new(spec, versions)))?;
         }
         if let (Some((tables, specs)), Some(catalog)) = (&self.live, context.catalog("likeness")) {
             catalog.register_schema(LIVE, Arc::new(MemorySchemaProvider::new()))?;
@@ -220,21 +224,14 @@ fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.join(", ")
 }
 
-/// Returns the query of the latest row of each key.
-fn latest_of(spec: &TableSpec, columns: &Schema) -> String {
-    let all = quoted(columns.fields().iter().map(|field| field.name().as_str()));
-    let key = quoted(spec.key().iter().map(|column| column.name));
-    let from = versions_of(spec);
-    format!(
-        "SELECT {all} FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY \"{OFFSET}\" DESC) \
-         AS \"nth version\" FROM \"{from}\") WHERE \"nth version\" = 1"
-    )
-}
-
 fn columns(schema: &Schema) -> Vec<QueryColumn> {
     let column = |field: &Arc<datafusion::arrow::datatypes::Field>| QueryColumn {
         name: field.name().clone(),
-        kind: field.data_type().to_string(),
+        kind: match field.data_type() {
+            // How a text lies in memory is nobody's business.
+            DataType::Utf8View => DataType::Utf8.to_string(),
+            other => other.to_string(),
+        },
         nullable: field.is_nullable(),
     };
     schema.fields().iter().map(column).collect()

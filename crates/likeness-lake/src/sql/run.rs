@@ -9,11 +9,14 @@ use std::time::Duration;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
-use datafusion::execution::context::SQLOptions;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::{SQLOptions, SessionState};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreUrl};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{EmptyRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use futures::{FutureExt as _, StreamExt as _};
@@ -25,6 +28,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::dialect::Bounded;
+use super::spill::SpillFolder;
 use super::{SqlConfig, shape};
 use crate::STORE;
 
@@ -37,28 +41,34 @@ const MAX_RECURSION: usize = 50;
 /// Longest message of an error, in bytes.
 const MAX_MESSAGE: usize = 2_000;
 
-/// Makes memory and disk that all queries share.
+/// Makes memory and disk that all queries share. What is spilled lies in the folder, as long as that is held.
 ///
 /// # Errors
 /// If the folder cannot be used.
-pub(super) fn environment(config: &SqlConfig) -> StoreResult<Arc<RuntimeEnv>> {
+pub(super) fn environment(
+    config: &SqlConfig,
+) -> StoreResult<(Arc<RuntimeEnv>, Option<SpillFolder>)> {
     let failed = |error: DataFusionError| StoreError::unavailable("queries", error);
-    let mode = match config.spill_bytes {
-        0 => DiskManagerMode::Disabled,
+    let folder = match config.spill_bytes {
+        0 => None,
         _ => {
-            std::fs::create_dir_all(&config.spill_dir)
-                .map_err(|error| StoreError::unavailable("queries", error))?;
-            DiskManagerMode::Directories(vec![config.spill_dir.clone()])
+            let folder = SpillFolder::make(&config.spill_dir);
+            Some(folder.map_err(|error| StoreError::unavailable("queries", error))?)
         }
+    };
+    let mode = match &folder {
+        None => DiskManagerMode::Disabled,
+        Some(folder) => DiskManagerMode::Directories(vec![folder.path().to_owned()]),
     };
     let disk = DiskManagerBuilder::default()
         .with_mode(mode)
         .with_max_temp_directory_size(config.spill_bytes);
-    RuntimeEnvBuilder::new()
+    let env = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(config.memory_bytes)))
         .with_disk_manager_builder(disk)
         .build_arc()
-        .map_err(failed)
+        .map_err(failed)?;
+    Ok((env, folder))
 }
 
 /// Returns the environment of one query: what is shared, with object stores of its own.
@@ -211,22 +221,30 @@ impl Runner {
         let (sender, mut batches) = mpsc::channel(AHEAD);
         let told = sender.clone();
         let work = async move {
-            // Held to the end of the work, not of who waits for it.
-            let _permit = permit;
-            let mut stream = match plan(&context, &sql).await {
-                Ok(stream) => stream,
+            // Held to the end of the work, not of who waits for it; but who learns of the end can ask again.
+            let permit = permit;
+            let mut query = match Query::begin(&context, &sql).await {
+                Ok(query) => query,
                 Err(error) => {
+                    drop(permit);
                     drop(schemas.send(Err(error)));
                     return;
                 }
             };
-            if schemas.send(Ok(stream.schema())).is_err() {
+            if schemas.send(Ok(query.stream.schema())).is_err() {
                 return;
             }
-            while let Some(batch) = stream.next().await {
-                let batch = batch.map_err(query_error);
-                let is_last = batch.is_err();
-                if sender.send(batch).await.is_err() || is_last {
+            while let Some(batch) = query.next().await {
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(error) => {
+                        drop(query);
+                        drop(permit);
+                        drop(sender.send(Err(query_error(error))).await);
+                        return;
+                    }
+                };
+                if sender.send(Ok(batch)).await.is_err() {
                     return;
                 }
             }
@@ -287,23 +305,72 @@ fn failed(reason: &str) -> QueryError {
     QueryError::Failed(reason.to_owned())
 }
 
-async fn plan(
-    context: &SessionContext,
-    sql: &str,
-) -> Result<datafusion::execution::SendableRecordBatchStream, QueryError> {
-    let options = SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false);
-    let state = context.state();
-    let statement = parse(sql)?;
-    shape::check(&statement)?;
-    let plan = state.statement_to_plan(statement).await;
-    let plan = plan.map_err(query_error)?;
-    options.verify_plan(&plan).map_err(query_error)?;
-    let frame = context.execute_logical_plan(plan).await;
-    let frame = frame.map_err(query_error)?;
-    frame.execute_stream().await.map_err(query_error)
+/// A query at work.
+struct Query {
+    state: SessionState,
+    plan: LogicalPlan,
+    stream: SendableRecordBatchStream,
+    /// Whether it could begin again in another way: nothing was given yet.
+    can_begin_again: bool,
+}
+
+impl Query {
+    /// Plans a query and begins it.
+    async fn begin(context: &SessionContext, sql: &str) -> Result<Self, QueryError> {
+        let options = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        let state = context.state();
+        let statement = parse(sql)?;
+        shape::check(&statement)?;
+        let plan = state.statement_to_plan(statement).await;
+        let plan = plan.map_err(query_error)?;
+        options.verify_plan(&plan).map_err(query_error)?;
+        let stream = execute(&state, &plan).await.map_err(query_error)?;
+        Ok(Self {
+            state,
+            plan,
+            stream,
+            can_begin_again: true,
+        })
+    }
+
+    /// Returns the next batch.
+    ///
+    /// A join holds one side in memory, as that is fastest; DataFusion cannot spill it. Where memory does not suffice, both sides are
+    /// sorted instead, and sorts spill.
+    async fn next(&mut self) -> Option<Result<RecordBatch, DataFusionError>> {
+        let batch = self.stream.next().await;
+        let can_begin_again = std::mem::take(&mut self.can_begin_again);
+        match batch {
+            Some(Err(error)) if can_begin_again && is_out_of_memory(&error) => {
+                let options = self.state.config_mut().options_mut();
+                options.optimizer.prefer_hash_join = false;
+                // What it holds is needed.
+                self.stream = Box::pin(EmptyRecordBatchStream::new(self.stream.schema()));
+                tracing::debug!(%error, "a query begins again with joins that spill");
+                match execute(&self.state, &self.plan).await {
+                    Ok(stream) => self.stream = stream,
+                    Err(error) => return Some(Err(error)),
+                }
+                self.stream.next().await
+            }
+            batch => batch,
+        }
+    }
+}
+
+fn is_out_of_memory(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
+async fn execute(
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    let plan = state.create_physical_plan(plan).await?;
+    execute_stream(plan, state.task_ctx())
 }
 
 /// Reads one statement, with a bound on depth and on what is read again and again.

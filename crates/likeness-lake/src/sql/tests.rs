@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 
 mod bounds;
+mod latest;
 
 const PLACE: [Column; 3] = [
     Column::required("received", ColumnType::Timestamp),

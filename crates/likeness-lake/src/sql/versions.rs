@@ -47,12 +47,17 @@ impl Versions {
     ) -> Self {
         let date = Arc::new(Field::new(DATE, DataType::Date32, false));
         Self {
-            schema: TableSchema::builder(rows::schema(spec))
+            schema: TableSchema::builder(as_read(&rows::schema(spec)))
                 .with_table_partition_cols(vec![date])
                 .build(),
             files,
             progress,
         }
+    }
+
+    /// Returns how many rows there are.
+    pub(super) fn num_rows(&self) -> u64 {
+        self.files.iter().map(|file| file.num_rows).sum()
     }
 
     /// Returns the columns, `date` at the end.
@@ -92,12 +97,23 @@ impl Versions {
     }
 }
 
+/// Returns a schema with texts as views, which are read without being copied.
+fn as_read(schema: &Schema) -> SchemaRef {
+    let field = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
+        _ => Field::clone(field),
+    };
+    Arc::new(Schema::new(
+        schema.fields().iter().map(field).collect::<Vec<_>>(),
+    ))
+}
+
 fn day_of(file: &LakeFile) -> i32 {
     i32::try_from(file.day.number()).unwrap_or(i32::MAX)
 }
 
 /// Returns whether a filter can be computed from the columns of a row alone, always to the same.
-fn is_plain(filter: &Expr) -> bool {
+pub(super) fn is_plain(filter: &Expr) -> bool {
     let is_query = |expr: &Expr| {
         Ok(matches!(
             expr,
@@ -127,7 +143,7 @@ impl TableProvider for Versions {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let num_rows = self.files.iter().map(|file| file.num_rows).sum();
+        let num_rows = self.num_rows();
         let num_bytes = self.files.iter().map(|file| file.num_bytes).sum();
         Some(self.statistics_of(num_rows, num_bytes))
     }

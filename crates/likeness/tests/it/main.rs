@@ -7,5 +7,6 @@
 
 mod flow;
 mod help;
+mod lake;
 mod program;
 mod refusals;

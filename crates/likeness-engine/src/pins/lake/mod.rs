@@ -28,15 +28,14 @@ use likeness_core::log::EventLog;
 use likeness_core::step::Consumer;
 use likeness_core::{StoreResult, Timestamp, fault};
 use serde::Serialize;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 use utoipa::ToSchema;
 
 use self::pending::Pending;
 use super::EventKind;
 use super::read::{Place, Reader, batch, lag_seconds, places, unread, wait};
-use crate::error::with_causes;
+use super::way::{Running, Way};
 use crate::metrics;
 
 pub use daily::{DailyConfig, PinsDaily};
@@ -45,10 +44,6 @@ pub use ways::{LakeWay, TablesWay};
 
 /// As what the batch way reads.
 pub(super) const CONSUMER: Consumer = Consumer("pins-lake");
-/// First and longest pause between attempts while a store is away.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// How long the last commit may take when the way stops; then it is left, and done again at the next start.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Most bytes that are read from the log at once: a part of what may be pending.
 const MAX_READ_BYTES: usize = 8 << 20;
 /// How often the lag is published while there is always more to read.
@@ -103,12 +98,12 @@ impl LakeConfig {
 pub struct LakeStatus {
     /// Version of the list of files.
     pub version: u64,
-    /// Events of each kind that are in the log and not in the lake, at most: offsets may have gaps.
-    pub unread_pins: u64,
-    /// Of geolocations.
-    pub unread_geolocations: u64,
-    /// Of users.
-    pub unread_users: u64,
+    /// Pins that are in the log and not in the lake, at most: offsets may have gaps. Null until the list of files was read.
+    pub unread_pins: Option<u64>,
+    /// The same of geolocations.
+    pub unread_geolocations: Option<u64>,
+    /// The same of users.
+    pub unread_users: Option<u64>,
     /// What keeps it from going on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -117,8 +112,7 @@ pub struct LakeStatus {
 /// The batch way of a running service.
 pub struct PinLake {
     shared: Arc<Shared>,
-    stop: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
+    running: Running,
 }
 
 impl fmt::Debug for PinLake {
@@ -156,24 +150,13 @@ impl PinLake {
             config,
             progress: Mutex::default(),
         });
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(Arc::clone(&shared).run(stop.clone()));
-        Self {
-            shared,
-            stop,
-            task: Mutex::new(Some(task)),
-        }
+        let running = Running::start(Arc::clone(&shared));
+        Self { shared, running }
     }
 
     /// Stops it: what is pending is committed, or left after ten seconds.
     pub async fn shutdown(&self) {
-        self.stop.cancel();
-        let task = self.task.lock().ok().and_then(|mut task| task.take());
-        let Some(mut task) = task else { return };
-        if tokio::time::timeout(STOP_LIMIT, &mut task).await.is_err() {
-            warn!("the way into the lake did not end in time; it goes on from its last commit");
-            task.abort();
-        }
+        self.running.shutdown::<Shared>().await;
     }
 
     /// Tells whether the way does its work, or what keeps it from that.
@@ -181,17 +164,7 @@ impl PinLake {
     /// # Errors
     /// In words.
     pub fn ready(&self) -> Result<(), String> {
-        if let Some(trouble) = &self.shared.progress().trouble {
-            return Err(format!("the way of pins into the lake waits: {trouble}"));
-        }
-        let task = self.task.lock().ok();
-        let has_ended = task.is_some_and(|task| task.as_ref().is_some_and(JoinHandle::is_finished));
-        match has_ended && !self.stop.is_cancelled() {
-            true => {
-                Err("the way of pins into the lake has ended; the log has the cause".to_owned())
-            }
-            false => Ok(()),
-        }
+        self.running.ready(self.shared.as_ref())
     }
 
     /// Returns how far it is.
@@ -201,11 +174,13 @@ impl PinLake {
     pub async fn status(&self) -> StoreResult<LakeStatus> {
         let progress = self.shared.progress().clone();
         let unread = unread(self.shared.log.as_ref(), &progress.places).await?;
+        let is_known = !progress.places.is_empty();
+        let of = |kind: EventKind| is_known.then_some(unread[kind as usize]);
         Ok(LakeStatus {
             version: progress.version,
-            unread_pins: unread[EventKind::Pin as usize],
-            unread_geolocations: unread[EventKind::Geolocation as usize],
-            unread_users: unread[EventKind::User as usize],
+            unread_pins: of(EventKind::Pin),
+            unread_geolocations: of(EventKind::Geolocation),
+            unread_users: of(EventKind::User),
             trouble: progress.trouble,
         })
     }
@@ -216,71 +191,6 @@ impl Shared {
         self.progress
             .lock()
             .expect("no code that holds this lock can panic")
-    }
-
-    async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut pause = BACKOFF.0;
-        loop {
-            let before = self.progress().version;
-            let Err(error) = self.run_until_error(&stop).await else {
-                info!("the way of pins into the lake stopped");
-                return;
-            };
-            self.progress().trouble = Some(with_causes(&error));
-            if !error.is_retryable() {
-                error!(
-                    ?error,
-                    "the way of pins into the lake failed, and has stopped"
-                );
-                return;
-            }
-            if self.progress().version > before {
-                pause = BACKOFF.0;
-            }
-            ::metrics::counter!(metrics::PINS_LAKE_RETRIES_TOTAL).increment(1);
-            warn!(
-                error = with_causes(&error),
-                ?pause,
-                "the way of pins into the lake failed, will retry"
-            );
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
-            pause = (pause * 2).min(BACKOFF.1);
-        }
-    }
-
-    /// Reads, writes and commits until told to stop.
-    async fn run_until_error(&self, stop: &CancellationToken) -> StoreResult<()> {
-        let mut swept = Instant::now();
-        loop {
-            let snapshot = self.lake.snapshot().await?;
-            let committed = places(&snapshot.positions_of(CONSUMER));
-            {
-                let mut progress = self.progress();
-                (progress.version, progress.places) = (snapshot.version, committed.clone());
-                progress.trouble = None;
-            }
-            // Until another writer was first, or an error comes.
-            let mut places = committed;
-            loop {
-                let pending = self.collect(&mut places, stop).await?;
-                let is_last = stop.is_cancelled();
-                if !pending.is_empty() && !self.flush(pending, &places).await? {
-                    break;
-                }
-                if is_last {
-                    return Ok(());
-                }
-                self.merge().await?;
-                if swept.elapsed() >= SWEEP_EVERY {
-                    swept = Instant::now();
-                    let removed = self.lake.sweep(self.config.keep).await?;
-                    info!(?removed, "swept the lake");
-                }
-            }
-        }
     }
 
     /// Reads on, until enough is pending, what is pending waits for long enough, or the way is to stop.
@@ -386,5 +296,54 @@ impl Shared {
                 .set(lag_seconds(unread, received));
         }
         Ok(())
+    }
+}
+
+impl Way for Shared {
+    const NAME: &'static str = "the way of pins into the lake";
+    const RETRIES: &'static str = metrics::PINS_LAKE_RETRIES_TOTAL;
+
+    /// Reads, writes and commits until told to stop.
+    async fn work(&self, stop: &CancellationToken) -> StoreResult<()> {
+        let mut swept = Instant::now();
+        loop {
+            let snapshot = self.lake.snapshot().await?;
+            let committed = places(&snapshot.positions_of(CONSUMER));
+            {
+                let mut progress = self.progress();
+                (progress.version, progress.places) = (snapshot.version, committed.clone());
+                progress.trouble = None;
+            }
+            // Until another writer was first, or an error comes.
+            let mut places = committed;
+            loop {
+                let pending = self.collect(&mut places, stop).await?;
+                let is_last = stop.is_cancelled();
+                if !pending.is_empty() && !self.flush(pending, &places).await? {
+                    break;
+                }
+                if is_last {
+                    return Ok(());
+                }
+                self.merge().await?;
+                if swept.elapsed() >= SWEEP_EVERY {
+                    swept = Instant::now();
+                    let removed = self.lake.sweep(self.config.keep).await?;
+                    info!(?removed, "swept the lake");
+                }
+            }
+        }
+    }
+
+    fn done(&self) -> u64 {
+        self.progress().version
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.progress().trouble.clone()
+    }
+
+    fn set_trouble(&self, trouble: String) {
+        self.progress().trouble = Some(trouble);
     }
 }

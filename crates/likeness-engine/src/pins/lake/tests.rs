@@ -154,10 +154,13 @@ async fn caught_up(lake: &PinLake) {
     let all_read = async {
         loop {
             let status = lake.status().await.unwrap();
-            let is_known = status.version > 0 && status.trouble.is_none();
-            if is_known
-                && status.unread_pins + status.unread_geolocations + status.unread_users == 0
-            {
+            let is_well = status.version > 0 && status.trouble.is_none();
+            let unread = [
+                status.unread_pins,
+                status.unread_geolocations,
+                status.unread_users,
+            ];
+            if is_well && unread == [Some(0); 3] {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;

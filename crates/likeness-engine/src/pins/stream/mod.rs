@@ -32,9 +32,7 @@ use likeness_core::sql::{Tables, TablesOutcome};
 use likeness_core::step::Consumer;
 use likeness_core::{StoreResult, Timestamp, fault};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
 
 use self::apply::{Report, apply};
 use self::decay::HalfLife;
@@ -42,7 +40,7 @@ use self::schema::{MIGRATIONS, SET};
 use self::state::State;
 use super::EventKind;
 use super::read::{Place, Reader, batch, lag_seconds, places, unread, wait};
-use crate::error::with_causes;
+use super::way::{Running, Way};
 use crate::metrics;
 
 pub use queries::MAX_PAGE;
@@ -50,10 +48,6 @@ pub use schema::{EXPERIMENTAL_DATA, PINS_PER_MINUTE, PROFILE_ACTIVITY, PROFILES,
 
 /// As what the stream reads.
 pub(super) const CONSUMER: Consumer = Consumer("pins-stream");
-/// First and longest pause between attempts while the tables are away.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// How long a batch may take to end when the stream stops; then it is left, and done again at the next start.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// How the stream works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +91,7 @@ impl StreamConfig {
 /// The stream of a running service.
 pub struct PinStream {
     shared: Arc<Shared>,
-    stop: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
+    running: Running,
 }
 
 impl fmt::Debug for PinStream {
@@ -141,26 +134,13 @@ impl PinStream {
             progress: Mutex::default(),
             changes: watch::Sender::new(0),
         });
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(Arc::clone(&shared).run(stop.clone()));
-        Self {
-            shared,
-            stop,
-            task: Mutex::new(Some(task)),
-        }
+        let running = Running::start(Arc::clone(&shared));
+        Self { shared, running }
     }
 
     /// Stops it: the batch in progress is committed, or left after ten seconds.
     pub async fn shutdown(&self) {
-        self.stop.cancel();
-        let task = self.task.lock().ok().and_then(|mut task| task.take());
-        let Some(mut task) = task else { return };
-        if tokio::time::timeout(STOP_LIMIT, &mut task).await.is_err() {
-            warn!(
-                "the stream of pins did not end in time and was left; it goes on from its last commit"
-            );
-            task.abort();
-        }
+        self.running.shutdown::<Shared>().await;
     }
 
     /// Tells whether the stream does its work, or what keeps it from that.
@@ -168,15 +148,7 @@ impl PinStream {
     /// # Errors
     /// In words.
     pub fn ready(&self) -> Result<(), String> {
-        if let Some(trouble) = &self.shared.progress().trouble {
-            return Err(format!("the stream of pins waits: {trouble}"));
-        }
-        let task = self.task.lock().ok();
-        let has_ended = task.is_some_and(|task| task.as_ref().is_some_and(JoinHandle::is_finished));
-        match has_ended && !self.stop.is_cancelled() {
-            true => Err("the stream of pins has ended; the log has the cause".to_owned()),
-            false => Ok(()),
-        }
+        self.running.ready(self.shared.as_ref())
     }
 
     /// Returns what changes with every commit, and when all was read.
@@ -192,41 +164,27 @@ impl Shared {
             .expect("no code that holds this lock can panic")
     }
 
-    async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut pause = BACKOFF.0;
-        loop {
-            let before = *self.changes.borrow();
-            let Err(error) = self.run_until_error(&stop).await else {
-                info!("the stream of pins stopped");
-                return;
-            };
-            self.progress().trouble = Some(with_causes(&error));
-            if !error.is_retryable() {
-                error!(
-                    ?error,
-                    "the stream of pins failed, live numbers have stopped"
-                );
-                return;
-            }
-            if *self.changes.borrow() > before {
-                pause = BACKOFF.0;
-            }
-            ::metrics::counter!(metrics::PINS_RETRIES_TOTAL).increment(1);
-            warn!(
-                error = with_causes(&error),
-                ?pause,
-                "the stream of pins failed, will retry"
-            );
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => return,
-            }
-            pause = (pause * 2).min(BACKOFF.1);
+    /// Publishes how far behind the log the stream is.
+    async fn measure(&self, places: &[Place]) -> StoreResult<()> {
+        let unread = unread(self.log.as_ref(), places).await?;
+        let received = self.progress().received;
+        for kind in EventKind::ALL {
+            let (unread, received) = (unread[kind as usize], received[kind as usize]);
+            let topic = kind.topic().0;
+            let seconds = lag_seconds(unread, received);
+            ::metrics::gauge!(metrics::PINS_LAG_RECORDS, "topic" => topic).set(unread as f64);
+            ::metrics::gauge!(metrics::PINS_LAG_SECONDS, "topic" => topic).set(seconds);
         }
+        Ok(())
     }
+}
+
+impl Way for Shared {
+    const NAME: &'static str = "the stream of pins";
+    const RETRIES: &'static str = metrics::PINS_RETRIES_TOTAL;
 
     /// Reads, applies and commits until told to stop.
-    async fn run_until_error(&self, stop: &CancellationToken) -> StoreResult<()> {
+    async fn work(&self, stop: &CancellationToken) -> StoreResult<()> {
         self.tables.migrate(SET, &MIGRATIONS).await?;
         let mut is_current = false;
         loop {
@@ -299,18 +257,16 @@ impl Shared {
         }
     }
 
-    /// Publishes how far behind the log the stream is.
-    async fn measure(&self, places: &[Place]) -> StoreResult<()> {
-        let unread = unread(self.log.as_ref(), places).await?;
-        let received = self.progress().received;
-        for kind in EventKind::ALL {
-            let (unread, received) = (unread[kind as usize], received[kind as usize]);
-            let topic = kind.topic().0;
-            let seconds = lag_seconds(unread, received);
-            ::metrics::gauge!(metrics::PINS_LAG_RECORDS, "topic" => topic).set(unread as f64);
-            ::metrics::gauge!(metrics::PINS_LAG_SECONDS, "topic" => topic).set(seconds);
-        }
-        Ok(())
+    fn done(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.progress().trouble.clone()
+    }
+
+    fn set_trouble(&self, trouble: String) {
+        self.progress().trouble = Some(trouble);
     }
 }
 

@@ -229,6 +229,9 @@ async fn memory_is_bounded_and_sorts_spill() {
     let spilled = "SELECT max(x) FROM (SELECT value AS x, row_number() OVER (ORDER BY value % 1000, value) AS n \
                    FROM generate_series(1, 3000000)) WHERE n > 0";
     assert_eq!(bench.rows(spilled).await, json!([[3_000_000]]));
+    let joined = "SELECT count(*), max(a.value) FROM generate_series(1, 3000000) a \
+                  JOIN generate_series(1, 3000000) b ON a.value = b.value";
+    assert_eq!(bench.rows(joined).await, json!([[3_000_000, 3_000_000]]));
     let held = "SELECT count(*) FROM (SELECT value, array_agg(value) OVER () AS x FROM generate_series(1, 3000000))";
     let error = bench.query(held).await;
     assert!(

@@ -1,7 +1,9 @@
 //! `likeness bench pipeline`: where the time goes, from the bytes of a file to a committed decision.
 //! `likeness bench opening`: what a start costs. `likeness bench bank`: what a bank costs each image.
+//! `likeness bench scorer`: what scoring costs. `likeness bench lake`: a lake of drawn pins, to ask queries of.
 
 mod bank;
+mod lake;
 mod opening;
 mod pictures;
 mod scorer;
@@ -41,6 +43,8 @@ pub(crate) enum BenchCommand {
     Bank(bank::BankArgs),
     /// Measure what scoring the candidates of an image costs
     Scorer(scorer::ScorerArgs),
+    /// Fill a lake with drawn pins, and measure how fast it is written
+    Lake(lake::LakeArgs),
 }
 
 /// Arguments of `likeness bench pipeline`.
@@ -103,6 +107,7 @@ pub(crate) async fn run(command: BenchCommand, context: Context) -> anyhow::Resu
         BenchCommand::Opening(args) => opening::run(args, context).await,
         BenchCommand::Bank(args) => bank::run(&args, &context).await,
         BenchCommand::Scorer(args) => scorer::run(&args, &context).await,
+        BenchCommand::Lake(args) => lake::run(&args, &context).await,
     }
 }
 

@@ -1,5 +1,5 @@
 mod latency;
-mod share;
+pub(crate) mod share;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

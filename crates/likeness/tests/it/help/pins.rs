@@ -248,3 +248,47 @@ fn help_of_pins_report() {
       likeness pins report users-joined-by-year --output joined.csv
     "#);
 }
+
+#[test]
+fn help_of_bench_lake() {
+    assert_snapshot!(help(&["bench", "lake"]), @r#"
+    Fill a lake with drawn pins, and measure how fast it is written
+
+    Usage: likeness bench lake [OPTIONS] --into <DIR>
+
+    Options:
+          --into <DIR>
+              Data directory to make; it must not exist, or be empty
+
+          --rows <N>
+              How many rows, a third each of pins, geolocations and users
+
+              [default: 3000000]
+
+          --days <N>
+              Over how many days
+
+              [default: 365]
+
+          --updates <SHARE>
+              Share of posts that come a second time, later and in another category
+
+              [default: 1%]
+
+          --seed <S>
+              Seed of the posts
+
+              [default: 1]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Makes a data directory with nothing in it but a lake: posts as `likeness emulate` draws them,
+    cleaned and written as the daily batch does it, spread evenly over days. The same arguments make
+    the same rows. Ask them with `likeness --data-dir DIR sql`. The last line is one JSON object.
+
+    Examples:
+      likeness bench lake --into /tmp/lake --rows 3000000
+      likeness bench lake --into /tmp/lake --rows 100000000 --days 730 --updates 5%
+    "#);
+}
