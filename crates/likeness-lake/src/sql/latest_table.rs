@@ -7,7 +7,8 @@
 //!  rows ─┬─ key not repeated ──────────────────────────────▶ ┐
 //!        └─ key repeated ─▶ number by offset ─▶ the last one ▶ ┴ rows
 //! ```
-//! Where memory does not suffice for the first step, or many keys are repeated, all rows are numbered: that spills to disk.
+//! Where memory does not suffice for the first step, or many keys are repeated, all rows are numbered: that spills to disk. So are those of
+//! keys that the query names.
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt as _, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown,
-    ident, lit,
+    Expr, ExprFunctionExt as _, LogicalPlan, LogicalPlanBuilder, Operator,
+    TableProviderFilterPushDown, ident, lit,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
@@ -117,7 +118,12 @@ impl Latest {
         repeated: Option<&Arc<Repeated>>,
         of_key: &[Expr],
     ) -> Result<LogicalPlanBuilder> {
-        let source = provider_as_source(Arc::clone(&self.versions) as Arc<dyn TableProvider>);
+        let versions = match repeated {
+            // Few rows are wanted: their other columns are read once the keys are known.
+            Some(_) => Arc::new(self.versions.filtered_first()),
+            None => Arc::clone(&self.versions),
+        };
+        let source = provider_as_source(versions as Arc<dyn TableProvider>);
         let is_repeated = repeated.map(|keys| self.is_repeated(keys)).transpose()?;
         let mut plan = LogicalPlanBuilder::scan(VERSIONS, source, None)?;
         if let Some(filter) = conjunction(of_key.iter().cloned().chain(is_repeated)) {
@@ -143,7 +149,12 @@ impl Latest {
             .filter(|filter| self.is_of_key(filter))
             .cloned()
             .collect();
-        let Some(repeated) = self.repeated(state, &of_key).await? else {
+        // Rows of few keys are quicker numbered than their keys read twice.
+        let repeated = match of_key.iter().any(names_keys) {
+            true => None,
+            false => self.repeated(state, &of_key).await?,
+        };
+        let Some(repeated) = repeated else {
             let all = self.numbered(None, &of_key)?;
             return all.project(columns.to_vec())?.build();
         };
@@ -155,6 +166,15 @@ impl Latest {
         single
             .union(numbered.project(columns.to_vec())?.build()?)?
             .build()
+    }
+}
+
+/// Tells whether a filter says which keys are wanted.
+fn names_keys(filter: &Expr) -> bool {
+    match filter {
+        Expr::BinaryExpr(binary) => binary.op == Operator::Eq,
+        Expr::InList(list) => !list.negated,
+        _ => false,
     }
 }
 

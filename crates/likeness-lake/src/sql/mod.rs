@@ -35,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{MemorySchemaProvider, TableProvider};
 use datafusion::common::{Result as PlanResult, TableReference};
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -227,11 +227,7 @@ fn quoted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 fn columns(schema: &Schema) -> Vec<QueryColumn> {
     let column = |field: &Arc<datafusion::arrow::datatypes::Field>| QueryColumn {
         name: field.name().clone(),
-        kind: match field.data_type() {
-            // How a text lies in memory is nobody's business.
-            DataType::Utf8View => DataType::Utf8.to_string(),
-            other => other.to_string(),
-        },
+        kind: field.data_type().to_string(),
         nullable: field.is_nullable(),
     };
     schema.fields().iter().map(column).collect()

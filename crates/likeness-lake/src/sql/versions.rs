@@ -37,6 +37,8 @@ pub(super) struct Versions {
     schema: TableSchema,
     files: Vec<Arc<LakeFile>>,
     progress: Arc<QueryProgress>,
+    /// Whether filters are computed before other columns are read.
+    is_filtered_first: bool,
 }
 
 impl Versions {
@@ -47,11 +49,24 @@ impl Versions {
     ) -> Self {
         let date = Arc::new(Field::new(DATE, DataType::Date32, false));
         Self {
-            schema: TableSchema::builder(as_read(&rows::schema(spec)))
+            // Texts are copied out of the pages that they are read from. Views would be read in half the time, but some rows of
+            // many then hold all pages, and a sort or a join of them asks for memory that is not there.
+            schema: TableSchema::builder(rows::schema(spec))
                 .with_table_partition_cols(vec![date])
                 .build(),
             files,
             progress,
+            is_filtered_first: false,
+        }
+    }
+
+    /// Returns the same for a filter that lets few rows through: their other columns are read after it.
+    pub(super) fn filtered_first(&self) -> Self {
+        Self {
+            schema: self.schema.clone(),
+            files: self.files.clone(),
+            progress: Arc::clone(&self.progress),
+            is_filtered_first: true,
         }
     }
 
@@ -95,17 +110,6 @@ impl Versions {
         PartitionedFile::new(file.path.clone(), file.num_bytes)
             .with_partition_values(vec![ScalarValue::Date32(Some(day_of(file)))])
     }
-}
-
-/// Returns a schema with texts as views, which are read without being copied.
-fn as_read(schema: &Schema) -> SchemaRef {
-    let field = |field: &Arc<Field>| match field.data_type() {
-        DataType::Utf8 => Field::clone(field).with_data_type(DataType::Utf8View),
-        _ => Field::clone(field),
-    };
-    Arc::new(Schema::new(
-        schema.fields().iter().map(field).collect::<Vec<_>>(),
-    ))
 }
 
 fn day_of(file: &LakeFile) -> i32 {
@@ -177,7 +181,8 @@ impl TableProvider for Versions {
         self.progress
             .bytes_in_all
             .fetch_add(num_bytes, Ordering::Relaxed);
-        let mut source = ParquetSource::new(self.schema.clone());
+        let mut source =
+            ParquetSource::new(self.schema.clone()).with_pushdown_filters(self.is_filtered_first);
         if let Some(filter) = conjunction(others) {
             let schema = DFSchema::try_from(self.schema())?;
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);

@@ -130,3 +130,33 @@ async fn only_rows_of_repeated_keys_are_numbered_unless_they_are_many() {
         "{of_many}"
     );
 }
+
+/// Rows that a filter lets through hold nothing of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sort_of_few_rows_of_many_needs_little_memory() {
+    let bench = Bench::with(|config| {
+        config.memory_bytes = 24 << 20;
+        config.spill_bytes = 0;
+    })
+    .await;
+    let name = "n".repeat(1_000);
+    for file in 0..4 {
+        let row = |at: i64| {
+            let at = file * 25_000 + at;
+            pin(
+                &format!("id {at}"),
+                at,
+                &format!("{name}{at}"),
+                "Anna",
+                1.into(),
+                (file, at),
+            )
+        };
+        bench
+            .add(&PINS, day(file as u32), (0..25_000).map(row).collect())
+            .await;
+    }
+    let sql = "SELECT count(*), max(n) FROM (SELECT row_number() OVER (PARTITION BY poster_name ORDER BY category) AS n \
+               FROM pins_versions WHERE ind % 100 = 7)";
+    assert_eq!(bench.rows(sql).await, json!([[1_000, 1_000]]));
+}
