@@ -51,8 +51,12 @@ pub const JOINED_LATE: &str = "likeness_join_late_images";
 pub const INDEX_IMAGES: &str = "likeness_index_images";
 /// Memory of the index.
 pub const INDEX_BYTES: &str = "likeness_index_bytes";
-/// Cells that a search looks into.
+/// Cells that a search looks into, or buckets of each term.
 pub const INDEX_PROBES: &str = "likeness_index_probes";
+/// Terms of hyperplanes whose list is full.
+pub const INDEX_CAPPED_TERMS: &str = "likeness_index_capped_terms";
+/// Vectors that full lists have not taken, over all terms.
+pub const INDEX_LEFT_OUT: &str = "likeness_index_left_out";
 /// Searches that were answered again by looking at everything.
 pub const INDEX_AUDITED: &str = "likeness_index_audited_searches";
 /// Recall@10 of the latest audited searches.
@@ -163,7 +167,18 @@ pub fn describe() {
     describe_gauge!(JOINED_LATE, "Of these, those that the watermark had passed");
     describe_gauge!(INDEX_IMAGES, "Images in the index");
     describe_gauge!(INDEX_BYTES, Unit::Bytes, "Memory of the index");
-    describe_gauge!(INDEX_PROBES, "Cells that a search looks into");
+    describe_gauge!(
+        INDEX_PROBES,
+        "Cells that a search looks into, or buckets of each term"
+    );
+    describe_gauge!(
+        INDEX_CAPPED_TERMS,
+        "Terms of hyperplanes whose list is full: too many images share them"
+    );
+    describe_gauge!(
+        INDEX_LEFT_OUT,
+        "Images that full lists have not taken, over all terms"
+    );
     describe_gauge!(
         INDEX_AUDITED,
         "Searches that were answered again by looking at everything"

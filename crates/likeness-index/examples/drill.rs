@@ -23,7 +23,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use likeness_index::{
-    Cells, CellsParams, Loader, MemoryVectors, RowChange, RowKey, SearchParams, bf16,
+    Cells, CellsLoader, CellsParams, MemoryVectors, RowChange, RowKey, SearchParams, bf16,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -182,8 +182,8 @@ impl Rows {
     }
 
     fn load(&self, params: CellsParams, vectors: MemoryVectors) -> Result<Cells, Box<dyn Error>> {
-        let mut loader =
-            Loader::new(params, vectors, &self.0[&RowKey::Head]).map_err(|(_, error)| error)?;
+        let mut loader = CellsLoader::new(params, vectors, &self.0[&RowKey::Head])
+            .map_err(|(_, error)| error)?;
         for (key, value) in &self.0 {
             match *key {
                 RowKey::Head => {}

@@ -5,6 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::error::IndexError;
+use crate::rows::corrupt;
+use crate::vectors::Vectors;
+
 /// Numbers of a page.
 const PAGE: usize = 64;
 const ABSENT: u32 = u32::MAX;
@@ -114,13 +118,30 @@ impl Directory {
         used(self.bases.len() as u32, &self.free)
     }
 
-    /// The first number of a page, if it holds any.
-    pub(crate) fn base(&self, page: u32) -> Option<u64> {
-        (self.counts[page as usize] > 0).then(|| self.bases[page as usize])
+    /// The row of a page: its first number, if it holds any.
+    pub(crate) fn row(&self, page: u32) -> Option<Vec<u8>> {
+        let base = (self.counts[page as usize] > 0).then(|| self.bases[page as usize])?;
+        Some(base.to_le_bytes().to_vec())
+    }
+
+    /// Takes a page from its row.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`].
+    pub(crate) fn restore_row(&mut self, page: u32, row: &[u8]) -> Result<(), IndexError> {
+        let base = row.try_into().map(u64::from_le_bytes).ok();
+        base.filter(|&base| self.restore(page, base))
+            .map(|_| ())
+            .ok_or_else(|| {
+                corrupt(format!(
+                    "page {page}: no first number, or one that is taken"
+                ))
+            })
     }
 
     /// Makes a page of which only the place is known; returns whether it could be.
-    pub(crate) fn restore(&mut self, page: u32, base: u64) -> bool {
+    fn restore(&mut self, page: u32, base: u64) -> bool {
         let block = base / PAGE as u64;
         let is_new = !self.pages.contains_key(&block);
         if !base.is_multiple_of(PAGE as u64) || !is_new || page >= MAX_PAGES {
@@ -177,6 +198,25 @@ impl Directory {
                     .filter(|(_, place)| place.cell == ABSENT)
                     .map(move |(idx, _)| (page * PAGE + idx) as u32)
             })
+    }
+
+    /// Overwrites what a store of vectors still holds of those that were removed.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Storage`].
+    pub(crate) fn wipe_empty(
+        &self,
+        vectors: &mut impl Vectors,
+        dim: usize,
+    ) -> Result<(), IndexError> {
+        let none = vec![0; dim];
+        for slot in self.empty_slots() {
+            if vectors.has(slot) {
+                vectors.set(slot, &none)?;
+            }
+        }
+        Ok(())
     }
 
     /// Those of `count` slots from `first` on that are taken, and the slot after them, if there is one.

@@ -40,23 +40,25 @@ mod kernels;
 mod plan;
 mod rabitq;
 mod rotation;
+mod rows;
 mod scheme;
 mod vectors;
 
 pub use audit::{Audit, Recall};
 pub use candidates::{Candidate, Candidates, Neighbor, merge_top_k};
 pub use cells::{
-    Accuracy, Answer, Cells, CellsParams, CellsStats, Certificate, Loader, Metric, RowChange,
-    RowKey, SearchParams,
+    Accuracy, Answer, Cells, CellsLoader, CellsParams, CellsStats, Certificate, Metric,
+    SearchParams,
 };
 pub use compare::{cosine, inner_product};
 pub use error::IndexError;
 pub use exact::{DEFAULT_RERANK, ExactIndex, ExactParams};
 pub use filter::Filter;
 pub use hyperplanes::{
-    Costs, HotTerm, Hyperplanes, HyperplanesParams, HyperplanesSearch, HyperplanesStats,
-    TermCandidate,
+    Capped, Costs, HotTerm, Hyperplanes, HyperplanesLoader, HyperplanesParams, HyperplanesSearch,
+    HyperplanesStats, TermCandidate,
 };
 pub use plan::{DEFAULT_EXCESS, Plan, PlanError, PlanRequest, Setting, Spread, plan};
-pub use scheme::{TermIndex, TermScheme};
+pub use rows::{RowChange, RowKey};
+pub use scheme::{TermIndex, TermLoader, TermScheme, TermSearch};
 pub use vectors::{MemoryVectors, OpenedVectors, Vectors};

@@ -2,14 +2,17 @@
 //!
 //! A *term* names a posting list. [`Cells`] gives a vector one term, the nearest of centroids that follow
 //! the data; [`Hyperplanes`] gives it several, each a few signs of projections that follow a seed alone.
-//! What both can do is here; what only one can (certificates, rows, the terms themselves) is reached by a
-//! `match`, which the compiler checks since there will be no third kind behind a caller's back.
+//! What both can do is here, their durable form included; what only one can (certificates, the terms themselves)
+//! is reached by a `match`, which the compiler checks since there will be no third kind behind a caller's back.
 
 use crate::candidates::Neighbor;
-use crate::cells::{Cells, CellsParams, SearchParams};
+use crate::cells::{Cells, CellsLoader, CellsParams, SearchParams};
 use crate::error::IndexError;
 use crate::filter::Filter;
-use crate::hyperplanes::{Hyperplanes, HyperplanesParams, HyperplanesSearch, TermCandidate};
+use crate::hyperplanes::{
+    Capped, Hyperplanes, HyperplanesLoader, HyperplanesParams, HyperplanesSearch, TermCandidate,
+};
+use crate::rows::{RowChange, corrupt};
 use crate::vectors::{MemoryVectors, Vectors};
 
 /// Which terms vectors get.
@@ -19,6 +22,64 @@ pub enum TermScheme {
     Cells(CellsParams),
     /// Signs of seeded projections.
     Hyperplanes(HyperplanesParams),
+}
+
+impl TermScheme {
+    /// Components of a vector.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Cells(params) => params.dim,
+            Self::Hyperplanes(params) => params.dim,
+        }
+    }
+}
+
+/// How hard a search tries, whatever the terms are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TermSearch {
+    /// Cells looked into, or buckets of each term.
+    pub probes: usize,
+    /// ε₀: a vector is ruled out by its code if its estimate is so many standard deviations of the estimate's
+    /// error worse than what could still count.
+    pub epsilon: f32,
+    /// Of an index of hyperplanes: candidates that are ranked at most, those with the most matching terms. In one
+    /// of cells everything in the cells is.
+    pub max_candidates: usize,
+}
+
+impl Default for TermSearch {
+    fn default() -> Self {
+        let HyperplanesSearch {
+            probes,
+            max_candidates,
+            epsilon,
+        } = HyperplanesSearch::default();
+        Self {
+            probes,
+            epsilon,
+            max_candidates,
+        }
+    }
+}
+
+impl From<TermSearch> for SearchParams {
+    fn from(search: TermSearch) -> Self {
+        Self {
+            probes: search.probes,
+            epsilon: search.epsilon,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<TermSearch> for HyperplanesSearch {
+    fn from(search: TermSearch) -> Self {
+        Self {
+            probes: search.probes,
+            max_candidates: search.max_candidates,
+            epsilon: search.epsilon,
+        }
+    }
 }
 
 /// An index of either scheme.
@@ -37,12 +98,7 @@ impl TermIndex {
     ///
     /// If the parameters break a rule that their fields state.
     pub fn new(scheme: TermScheme) -> Self {
-        match scheme {
-            TermScheme::Cells(params) => Self::Cells(Box::new(Cells::new(params))),
-            TermScheme::Hyperplanes(params) => {
-                Self::Hyperplanes(Box::new(Hyperplanes::new(params)))
-            }
-        }
+        Self::with_vectors(scheme, MemoryVectors::new(scheme.dim()))
     }
 }
 
@@ -57,6 +113,22 @@ macro_rules! either {
 }
 
 impl<V: Vectors> TermIndex<V> {
+    /// Makes an empty index over a store of vectors.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](TermIndex::new).
+    pub fn with_vectors(scheme: TermScheme, vectors: V) -> Self {
+        match scheme {
+            TermScheme::Cells(params) => {
+                Self::Cells(Box::new(Cells::with_vectors(params, vectors)))
+            }
+            TermScheme::Hyperplanes(params) => {
+                Self::Hyperplanes(Box::new(Hyperplanes::with_vectors(params, vectors)))
+            }
+        }
+    }
+
     /// How many vectors there are.
     pub fn len(&self) -> usize {
         either!(self, index => index.len())
@@ -114,7 +186,64 @@ impl<V: Vectors> TermIndex<V> {
         either!(self, index => index.memory_bytes())
     }
 
-    /// Returns the `k` most similar vectors, looking into `probes` cells, or so many buckets of each term.
+    /// Removes a vector so that nothing of it can be read from the rows; returns whether it was there.
+    pub fn forget(&mut self, number: u64) -> bool {
+        either!(self, index => index.forget(number))
+    }
+
+    /// Overwrites what the store of vectors still holds of vectors that were removed. Call it once a removal is
+    /// committed.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Storage`].
+    pub fn wipe_removed(&mut self) -> Result<(), IndexError> {
+        either!(self, index => index.wipe_removed())
+    }
+
+    /// Starts to keep track of rows; [`changes`](Self::changes) then returns those of the whole index first.
+    pub fn track_changes(&mut self) {
+        either!(self, index => index.track_changes());
+    }
+
+    /// Returns the rows that changed since the last call, in the order of their keys, and forgets them.
+    pub fn changes(&mut self) -> Vec<RowChange> {
+        either!(self, index => index.changes())
+    }
+
+    /// Gives the store of vectors back.
+    pub fn into_vectors(self) -> V {
+        either!(self, index => index.into_vectors())
+    }
+
+    /// Whether the store of vectors has a place for every vector.
+    pub fn has_all_vectors(&self) -> bool {
+        either!(self, index => index.has_all_vectors())
+    }
+
+    /// Tells the store of vectors that it holds everything again.
+    pub fn confirm_vectors(&mut self) {
+        either!(self, index => index.confirm_vectors());
+    }
+
+    /// Writes the vector of a number again, where the store of vectors has lost it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cells::restore_vector`].
+    pub fn restore_vector(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
+        either!(self, index => index.restore_vector(number, vector))
+    }
+
+    /// What full lists have not taken. Cells are split instead.
+    pub fn capped(&self) -> Capped {
+        match self {
+            Self::Cells(_) => Capped::default(),
+            Self::Hyperplanes(index) => index.capped(),
+        }
+    }
+
+    /// Returns the `k` most similar vectors among those that `filter` lets through, best first.
     ///
     /// # Errors
     ///
@@ -123,25 +252,53 @@ impl<V: Vectors> TermIndex<V> {
         &self,
         query: &[f32],
         k: usize,
-        probes: usize,
+        search: TermSearch,
+        filter: Option<&dyn Filter>,
+    ) -> Result<Vec<Neighbor>, IndexError> {
+        match self {
+            Self::Cells(index) => Ok(index.search(query, k, &search.into(), filter)?.neighbors),
+            Self::Hyperplanes(index) => index.search(query, k, &search.into(), filter),
+        }
+    }
+
+    /// Returns the vectors whose similarity is at least `least`, at most `limit` of them, the most similar,
+    /// best first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cells::search`].
+    pub fn range(
+        &self,
+        query: &[f32],
+        least: f32,
+        limit: usize,
+        search: TermSearch,
         filter: Option<&dyn Filter>,
     ) -> Result<Vec<Neighbor>, IndexError> {
         match self {
             Self::Cells(index) => {
-                let params = SearchParams {
-                    probes,
-                    ..SearchParams::default()
-                };
-                Ok(index.search(query, k, &params, filter)?.neighbors)
+                let answer = index.range(query, least, limit, &search.into(), filter)?;
+                Ok(answer.neighbors)
             }
-            Self::Hyperplanes(index) => {
-                let params = HyperplanesSearch {
-                    probes,
-                    ..HyperplanesSearch::default()
-                };
-                index.search(query, k, &params, filter)
-            }
+            Self::Hyperplanes(index) => index.range(query, least, limit, &search.into(), filter),
         }
+    }
+
+    /// Returns the `k` most similar of `count` places from `first` on, all of them looked at, and where to go on,
+    /// if anywhere: the oracle, in parts. What changes between the calls may be missed or seen twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cells::search`].
+    pub fn search_exact_part(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: Option<&dyn Filter>,
+        first: u32,
+        count: usize,
+    ) -> Result<(Vec<Neighbor>, Option<u32>), IndexError> {
+        either!(self, index => index.search_exact_part(query, k, filter, first, count))
     }
 
     /// Returns at most `limit` candidates: those that share the most terms with the query, then those with
@@ -168,6 +325,122 @@ impl<V: Vectors> TermIndex<V> {
                 })
                 .collect()),
             Self::Hyperplanes(index) => index.candidates(query, limit, probes, None),
+        }
+    }
+}
+
+/// Makes an index from its rows: pages and cells in any order, then postings in any order.
+#[derive(Debug)]
+pub enum TermLoader<V> {
+    /// See [`CellsLoader`].
+    Cells(Box<CellsLoader<V>>),
+    /// See [`HyperplanesLoader`].
+    Hyperplanes(Box<HyperplanesLoader<V>>),
+}
+
+impl<V: Vectors> TermLoader<V> {
+    /// Reads the head, and checks that the index is of the scheme that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Foreign`] if the rows are of another kind, version or parameters,
+    /// [`IndexError::Corrupt`] if the head cannot be read; with the store of vectors.
+    pub fn new(scheme: TermScheme, vectors: V, head: &[u8]) -> Result<Self, (V, IndexError)> {
+        Ok(match scheme {
+            TermScheme::Cells(params) => {
+                Self::Cells(Box::new(CellsLoader::new(params, vectors, head)?))
+            }
+            TermScheme::Hyperplanes(params) => {
+                Self::Hyperplanes(Box::new(HyperplanesLoader::new(params, vectors, head)?))
+            }
+        })
+    }
+
+    /// All pages are below this.
+    pub fn num_pages(&self) -> u32 {
+        match self {
+            Self::Cells(loader) => loader.num_pages(),
+            Self::Hyperplanes(loader) => loader.num_pages(),
+        }
+    }
+
+    /// All cells are below this; 0 of hyperplanes.
+    pub fn num_cells(&self) -> u32 {
+        match self {
+            Self::Cells(loader) => loader.num_cells(),
+            Self::Hyperplanes(_) => 0,
+        }
+    }
+
+    /// The first part of the key of a [posting](crate::RowKey::Posting) is always below this.
+    pub fn num_groups(&self) -> u32 {
+        match self {
+            Self::Cells(loader) => loader.num_cells(),
+            Self::Hyperplanes(loader) => loader.num_pages(),
+        }
+    }
+
+    /// Gives the store of vectors back, of rows that could not be read.
+    pub fn into_vectors(self) -> V {
+        match self {
+            Self::Cells(loader) => loader.into_vectors(),
+            Self::Hyperplanes(loader) => loader.into_vectors(),
+        }
+    }
+
+    /// Takes a page.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`].
+    pub fn page(&mut self, page: u32, row: &[u8]) -> Result<(), IndexError> {
+        match self {
+            Self::Cells(loader) => loader.page(page, row),
+            Self::Hyperplanes(loader) => loader.page(page, row),
+        }
+    }
+
+    /// Takes a cell.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`]; hyperplanes have none.
+    pub fn cell(&mut self, cell: u32, row: &[u8]) -> Result<(), IndexError> {
+        match self {
+            Self::Cells(loader) => loader.cell(cell, row),
+            Self::Hyperplanes(_) => Err(corrupt(format!("cell {cell}: hyperplanes have none"))),
+        }
+    }
+
+    /// Takes what is stored of a vector; its group and page were given before.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`].
+    pub fn posting(&mut self, group: u32, number: u64, row: &[u8]) -> Result<(), IndexError> {
+        match self {
+            Self::Cells(loader) => loader.posting(group, number, row),
+            Self::Hyperplanes(loader) => loader.posting(group, number, row),
+        }
+    }
+
+    /// Checks that nothing is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Corrupt`] if vectors are missing.
+    pub fn check(&self) -> Result<(), IndexError> {
+        match self {
+            Self::Cells(loader) => loader.check(),
+            Self::Hyperplanes(loader) => loader.check(),
+        }
+    }
+
+    /// Returns the index, which keeps track of its rows from here on.
+    pub fn finish(self) -> TermIndex<V> {
+        match self {
+            Self::Cells(loader) => TermIndex::Cells(Box::new(loader.finish())),
+            Self::Hyperplanes(loader) => TermIndex::Hyperplanes(Box::new(loader.finish())),
         }
     }
 }
@@ -203,8 +476,14 @@ mod tests {
             assert!(index.memory_bytes() > 0 && index.contains(7));
             for number in [1, 50, 498] {
                 let query = vector(number);
-                let found = index.search(&query, 3, 16, None).unwrap();
+                let thorough = TermSearch {
+                    probes: 16,
+                    ..TermSearch::default()
+                };
+                let found = index.search(&query, 3, thorough, None).unwrap();
                 assert_eq!(found[0].number, number, "{scheme:?}");
+                let near = index.range(&query, 0.99, 3, thorough, None).unwrap();
+                assert_eq!(near[0], found[0]);
                 let candidates = index.candidates(&query, 20, 16).unwrap();
                 assert!(
                     candidates

@@ -14,7 +14,8 @@ use figment::value::{Dict, Value};
 use likeness_engine::dedup::compare::ViewsMode;
 use likeness_engine::dedup::keeper::Keeper;
 use likeness_engine::dedup::{
-    BankLimits, DedupConfig, EmbeddingKind, FloodConfig, JoinConfig, ReviewConfig,
+    BankLimits, DedupConfig, EmbeddingKind, FloodConfig, IndexScheme, JoinConfig, Planes,
+    ReviewConfig,
 };
 use likeness_server::ServerConfig;
 use likeness_vision::DecodeLimits;
@@ -100,6 +101,10 @@ pub(crate) struct DedupSection {
     pub(crate) stage_concurrency: usize,
     pub(crate) max_commit: usize,
     pub(crate) max_candidates: usize,
+    pub(crate) index_scheme: SchemeName,
+    pub(crate) index_terms: usize,
+    pub(crate) index_bits: usize,
+    pub(crate) index_max_list: usize,
     pub(crate) index_probes: usize,
     pub(crate) index_epsilon: f32,
     pub(crate) audit_every: u64,
@@ -114,6 +119,27 @@ pub(crate) struct DedupSection {
     pub(crate) max_bytes_in_flight: ByteSize,
     pub(crate) decision_timeout: Period,
     pub(crate) review: ReviewSection,
+}
+
+/// What the terms of the index are made of.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SchemeName {
+    Cells,
+    Hyperplanes,
+}
+
+impl DedupSection {
+    fn index_scheme(&self) -> IndexScheme {
+        match self.index_scheme {
+            SchemeName::Cells => IndexScheme::Cells,
+            SchemeName::Hyperplanes => IndexScheme::Hyperplanes(Planes {
+                terms: self.index_terms,
+                bits: self.index_bits,
+                max_list: self.index_max_list,
+            }),
+        }
+    }
 }
 
 /// Pairs for people to look at.
@@ -294,7 +320,6 @@ impl Config {
             ("models.queue", self.models.queue == 0),
             ("dedup.max_commit", self.dedup.max_commit == 0),
             ("dedup.max_candidates", self.dedup.max_candidates == 0),
-            ("dedup.index_probes", self.dedup.index_probes == 0),
             ("dedup.exact_below", self.dedup.exact_below == 0),
             ("dedup.max_pending", self.dedup.max_pending == 0),
         ] {
@@ -302,6 +327,10 @@ impl Config {
                 return Err(format!("`{name}` must be at least 1"));
             }
         }
+        self.dedup
+            .index_scheme()
+            .check()
+            .map_err(|reason| format!("`dedup`: {reason}"))?;
         if self.flood.window.0 < MIN_FLOOD_WINDOW {
             return Err("`flood.window` must be at least 1s".to_owned());
         }
@@ -336,13 +365,15 @@ impl Config {
         let section = &self.dedup;
         let defaults = DedupConfig::default();
         let cpu_threads = or_default(section.cpu_threads, defaults.cpu_threads);
+        let index_scheme = section.index_scheme();
         DedupConfig {
             limits: self.decode_limits(),
             cpu_threads,
             stage_concurrency: or_default(section.stage_concurrency, 4 * cpu_threads),
             max_commit: section.max_commit,
             max_candidates: section.max_candidates,
-            index_probes: section.index_probes,
+            index_scheme,
+            index_probes: or_default(section.index_probes, index_scheme.default_probes()),
             index_epsilon: section.index_epsilon,
             audit_every: section.audit_every,
             wanted_recall: section.wanted_recall,

@@ -401,12 +401,12 @@ impl AssignStage {
             batch: Some(&changes.batch),
             is_corrected: changes.totals.is_corrected(),
         };
-        let (begin, cells_end) = (before.whole.begin, before.whole.cells_end);
+        let (begin, index_end) = (before.whole.begin, before.whole.index_end);
         let batch = (&changes.batch.index, &changes.batch.views);
         let found: Vec<_> = before
             .with(&subject.descriptors, batch, self.limit, self.scorer.floor())?
             .into_iter()
-            .map(|candidate| match candidate.number.0 < cells_end {
+            .map(|candidate| match candidate.number.0 < index_end {
                 true => (candidate.number, CandidateSource::Index),
                 false => (candidate.number, CandidateSource::Recent),
             })

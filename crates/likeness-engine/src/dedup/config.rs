@@ -9,6 +9,81 @@ use super::join::JoinConfig;
 use super::keeper::Keeper;
 use super::reviews::ReviewConfig;
 
+/// What the terms of the index are made of. Part of a generation's parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IndexScheme {
+    /// Cells that grow with the images: one term an image.
+    #[default]
+    Cells,
+    /// Random hyperplanes that follow a seed alone: several terms an image.
+    Hyperplanes(Planes),
+}
+
+/// Terms of random hyperplanes; what they should be, and what they cost, `likeness index plan` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planes {
+    /// Terms of an image, 1 to 64.
+    pub terms: usize,
+    /// Bits of a term, 1 to 32.
+    pub bits: usize,
+    /// Images that the list of a term takes, 1 to 16,384; further ones are found by their other terms.
+    pub max_list: usize,
+}
+
+impl IndexScheme {
+    /// What a search looks into, if nothing else is said: cells, or buckets of each term.
+    pub fn default_probes(self) -> usize {
+        match self {
+            Self::Cells => 512,
+            Self::Hyperplanes(_) => 64,
+        }
+    }
+
+    /// Returns what is wrong with it.
+    ///
+    /// # Errors
+    /// If a number lies out of its range.
+    pub fn check(self) -> Result<(), String> {
+        let Self::Hyperplanes(planes) = self else {
+            return Ok(());
+        };
+        for (name, value, most) in [
+            (
+                "terms",
+                planes.terms,
+                likeness_index::hyperplanes::MAX_TERMS,
+            ),
+            ("bits", planes.bits, likeness_index::hyperplanes::MAX_BITS),
+            (
+                "max_list",
+                planes.max_list,
+                likeness_index::hyperplanes::MAX_MAX_LIST,
+            ),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(format!(
+                    "`index_{name}` must lie in 1..={most}, got `{value}`"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The scheme and its numbers, as a generation keeps them.
+    pub(super) fn parameters(self, seed: u64) -> serde_json::Value {
+        match self {
+            Self::Cells => serde_json::json!({ "kind": "cells", "rotation_seed": seed }),
+            Self::Hyperplanes(planes) => serde_json::json!({
+                "kind": "hyperplanes",
+                "seed": seed,
+                "terms": planes.terms,
+                "bits": planes.bits,
+                "max_list": planes.max_list,
+            }),
+        }
+    }
+}
+
 /// What near-duplicate detection can be told. Every bound says what happens when it is met.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
@@ -23,7 +98,9 @@ pub struct DedupConfig {
     pub max_commit: usize,
     /// Candidates kept per image.
     pub max_candidates: usize,
-    /// Cells of the index that a search looks into.
+    /// What the terms of the index are made of.
+    pub index_scheme: IndexScheme,
+    /// Cells of the index that a search looks into, or buckets of each term.
     pub index_probes: usize,
     /// One in so many searches of the index is answered again exactly, for its live recall. 0: none.
     pub audit_every: u64,
@@ -73,7 +150,8 @@ impl Default for DedupConfig {
             stage_concurrency: 4 * cpu_threads,
             max_commit: 64,
             max_candidates: 2_000,
-            index_probes: 512,
+            index_scheme: IndexScheme::default(),
+            index_probes: IndexScheme::default().default_probes(),
             audit_every: 1_000,
             wanted_recall: 0.0,
             max_probes: 4_096,

@@ -1,6 +1,6 @@
 //! The index of decided images: in memory, with its rows in the state store.
 //!
-//! The assign stage is its one writer. Images enter the cells [`BLOCK`] at a time, when the last one of
+//! The assign stage is its one writer. Images enter the lists of terms [`BLOCK`] at a time, when the last one of
 //! them is decided; the rows that this changes are part of that batch's commit, and until it is made no
 //! search returns an image of the batch. A commit whose outcome is unknown makes the index read its rows
 //! again. Exact vectors are in a store of their own and are read only to compare the best.
@@ -12,6 +12,7 @@
 //! decision is made from sees what follows from the image's number alone: see `decision.rs`.
 
 mod audit;
+mod capped;
 mod decision;
 mod erase;
 mod recent;
@@ -26,15 +27,18 @@ use std::time::Instant;
 
 use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageNumber, StoreError, StoreResult};
-use likeness_index::{Accuracy, Cells, CellsParams, Filter, OpenedVectors, SearchParams};
+use likeness_index::{
+    CellsParams, Filter, HyperplanesParams, OpenedVectors, TermIndex, TermScheme, TermSearch,
+};
 use tracing::{info, warn};
 
 use super::compare::ViewsMode;
-use super::config::DedupConfig;
+use super::config::{DedupConfig, IndexScheme};
 use super::records::{Candidate, NumberRecord};
 use audit::{AuditConfig, Auditor};
+use capped::CappedTerms;
 pub(super) use decision::{BLOCK, Before};
-use decision::{best_first, cells_end};
+use decision::{best_first, index_end};
 pub(super) use recent::{Recent, SEGMENT};
 use rows::{Index, Loaded, each_record};
 pub(super) use rows::{corrupt, write_all};
@@ -46,11 +50,11 @@ pub(super) const ROTATION_SEED: u64 = 0x6c69_6b65_6e65_7373;
 /// How the index is searched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IndexConfig {
-    /// Components of an embedding.
-    pub dim: usize,
+    /// What terms are made of, and the components of an embedding.
+    pub scheme: TermScheme,
     /// Candidates of an image at most.
     pub max_candidates: usize,
-    /// Cells that a search looks into.
+    /// Cells that a search looks into, or buckets of each term.
     pub probes: usize,
     /// ε₀ of the bound by which codes rule images out.
     pub epsilon: f32,
@@ -66,7 +70,7 @@ impl IndexConfig {
     /// Returns what a service's configuration says of an index of `dim` components.
     pub(super) fn of(config: &DedupConfig, dim: usize) -> Self {
         Self {
-            dim,
+            scheme: scheme(config.index_scheme, dim),
             max_candidates: config.max_candidates,
             probes: config.index_probes,
             epsilon: config.index_epsilon,
@@ -80,7 +84,12 @@ impl IndexConfig {
         }
     }
 
-    /// Images that [`Recent`] must hold: those that are searched exactly, and those not in the cells yet.
+    /// Components of an embedding.
+    pub(super) fn dim(&self) -> usize {
+        self.scheme.dim()
+    }
+
+    /// Images that [`Recent`] must hold: those that are searched exactly, and those in no list yet.
     fn latest(&self) -> u64 {
         self.exact_below.max(BLOCK)
     }
@@ -91,6 +100,7 @@ impl IndexConfig {
 pub(super) struct LiveIndex {
     config: IndexConfig,
     auditor: Auditor,
+    capped: CappedTerms,
     // Held for one search or one insertion, both well under a millisecond but for the insertion that
     // makes a new cell, which takes a few.
     inner: RwLock<Inner>,
@@ -99,12 +109,12 @@ pub(super) struct LiveIndex {
 #[derive(Debug)]
 struct Inner {
     /// Absent only while its rows are read again.
-    cells: Option<Index>,
+    index: Option<Index>,
     recent: Recent,
     views: RecentViews,
-    /// Numbers below this have entered the cells, committed or not.
-    in_cells: u64,
-    /// Numbers whose images were erased: neither in the cells nor among the latest.
+    /// Numbers below this have entered the index, committed or not.
+    in_index: u64,
+    /// Numbers whose images were erased: neither in the index nor among the latest.
     erased: BTreeSet<u64>,
     /// Numbers below this are committed.
     committed: u64,
@@ -149,16 +159,17 @@ impl LiveIndex {
         let index = Self {
             config,
             auditor: Auditor::new(config.audit, config.probes),
+            capped: CappedTerms::default(),
             inner: RwLock::new(Inner {
-                cells: None,
-                recent: Recent::new(config.dim, config.max_candidates, config.latest()),
+                index: None,
+                recent: Recent::new(config.dim(), config.max_candidates, config.latest()),
                 views: RecentViews::new(
-                    config.dim,
+                    config.dim(),
                     config.max_candidates,
                     config.latest(),
                     config.views,
                 ),
-                in_cells: 0,
+                in_index: 0,
                 erased: BTreeSet::new(),
                 committed: 0,
                 is_stale: false,
@@ -168,10 +179,6 @@ impl LiveIndex {
         Ok(index)
     }
 
-    fn params(&self) -> CellsParams {
-        params(self.config.dim)
-    }
-
     async fn load(
         &self,
         state: &dyn StateStore,
@@ -179,26 +186,26 @@ impl LiveIndex {
         num_images: u64,
     ) -> StoreResult<()> {
         let OpenedVectors { vectors, is_intact } = opened;
-        let in_cells = cells_end(num_images);
+        let in_index = index_end(num_images);
         let erased = rows::erased(state).await?;
-        let expected = in_cells - erased.range(..in_cells).count() as u64;
-        let mut cells = match rows::load(state, self.params(), vectors).await? {
-            Loaded::Index(cells) if cells.len() as u64 == expected => {
-                self.restore_vectors(state, *cells, is_intact, in_cells)
+        let expected = in_index - erased.range(..in_index).count() as u64;
+        let mut found = match rows::load(state, self.config.scheme, vectors).await? {
+            Loaded::Index(found) if found.len() as u64 == expected => {
+                self.restore_vectors(state, found, is_intact, in_index)
                     .await?
             }
-            Loaded::Index(cells) => {
+            Loaded::Index(found) => {
                 warn!(
-                    found = cells.len(),
+                    found = found.len(),
                     expected, "the index does not hold the images that it should; making it anew"
                 );
-                self.rebuild(state, cells.into_vectors(), in_cells).await?
+                self.rebuild(state, found.into_vectors(), in_index).await?
             }
             Loaded::Nothing(vectors, error) => {
                 if let Some(error) = error {
                     warn!(%error, "the index cannot be read; making it anew");
                 }
-                self.rebuild(state, vectors, in_cells).await?
+                self.rebuild(state, vectors, in_index).await?
             }
         };
         let begin = Recent::first_of(num_images, self.config.latest());
@@ -218,11 +225,12 @@ impl LiveIndex {
         })
         .await?;
         // A loss of power may have brought back what was overwritten.
-        cells.wipe_removed().map_err(|error| corrupt(&error))?;
+        found.wipe_removed().map_err(|error| corrupt(&error))?;
+        self.capped.note(found.capped());
         let mut inner = self.write();
-        inner.in_cells = in_cells;
+        inner.in_index = in_index;
         inner.erased = erased;
-        inner.cells = Some(cells);
+        inner.index = Some(found);
         inner.committed = num_images;
         inner.is_stale = false;
         Ok(())
@@ -232,23 +240,23 @@ impl LiveIndex {
     async fn restore_vectors(
         &self,
         state: &dyn StateStore,
-        mut cells: Index,
+        mut index: Index,
         is_intact: bool,
         num_images: u64,
     ) -> StoreResult<Index> {
-        if is_intact && cells.has_all_vectors() {
-            return Ok(cells);
+        if is_intact && index.has_all_vectors() {
+            return Ok(index);
         }
         info!(images = num_images, "writing the file of vectors again");
         each_record(state, 0..num_images, |number, record| {
             let Some(record) = record else { return Ok(()) };
-            cells
+            index
                 .restore_vector(number.0, &record.bf16()?)
                 .map_err(|error| corrupt(&error))
         })
         .await?;
-        cells.confirm_vectors();
-        Ok(cells)
+        index.confirm_vectors();
+        Ok(index)
     }
 
     /// Makes the index from the records of images, and writes its rows.
@@ -259,22 +267,22 @@ impl LiveIndex {
         num_images: u64,
     ) -> StoreResult<Index> {
         let started = Instant::now();
-        rows::clear(state).await?;
-        let mut cells = Cells::with_vectors(self.params(), vectors);
+        rows::clear(state, num_images).await?;
+        let mut index = TermIndex::with_vectors(self.config.scheme, vectors);
         each_record(state, 0..num_images, |number, record| {
             let Some(record) = record else { return Ok(()) };
-            cells
+            index
                 .insert(number.0, &record.bf16()?)
                 .map_err(|error| corrupt(&error))
         })
         .await?;
-        cells.confirm_vectors();
-        cells.track_changes();
-        rows::write_all(state, cells.changes()).await?;
+        index.confirm_vectors();
+        index.track_changes();
+        rows::write_all(state, index.changes()).await?;
         if num_images > 0 {
             info!(images = num_images, elapsed = ?started.elapsed(), "index made anew");
         }
-        Ok(cells)
+        Ok(index)
     }
 
     /// Makes sure that the index holds exactly the first `num_images` images.
@@ -289,14 +297,14 @@ impl LiveIndex {
             }
             // Reading the rows failed the last time, and with it went the store of vectors. Going on without
             // it would leave a file behind that says it is whole and is not.
-            let cells = inner.cells.take().ok_or_else(|| {
+            let index = inner.index.take().ok_or_else(|| {
                 StoreError::corrupt(
                     "index",
                     "rows",
                     "could not be read again after a failed commit; restart to go on",
                 )
             })?;
-            cells.into_vectors()
+            index.into_vectors()
         };
         // Vectors of images that were not committed are overwritten when their numbers are given again.
         warn!("a commit failed: reading the index again");
@@ -307,17 +315,22 @@ impl LiveIndex {
         self.load(state, opened, num_images).await
     }
 
-    /// Returns the rows of the cells that changed, to commit with the batch that changed them.
+    /// Returns the rows of the index that changed, to commit with the batch that changed them.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] while the rows are being read again.
     pub(super) fn changes(&self) -> StoreResult<Vec<Write>> {
-        let changes = self.write().cells_mut()?.changes();
+        let (changes, capped) = {
+            let mut inner = self.write();
+            let index = inner.index_mut()?;
+            (index.changes(), index.capped())
+        };
+        self.capped.note(capped);
         Ok(rows::writes(changes).collect())
     }
 
-    /// Takes note that decided images are committed, in the order of their numbers, with the cells as they
-    /// are now.
+    /// Takes note that decided images are committed, in the order of their numbers, with the index as it
+    /// is now.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if an embedding is not one of this index's model.
@@ -367,12 +380,12 @@ impl LiveIndex {
         let from = if is_exact {
             0
         } else {
-            cells_end(inner.committed)
+            index_end(inner.committed)
         };
         let mut candidates = inner.recent.search_since(query, from, limit)?;
         if !is_exact {
             let probes = self.auditor.probes();
-            candidates.extend(self.search_cells(inner, query, from, probes, limit, floor, keep)?);
+            candidates.extend(self.search_index(inner, query, from, probes, limit, floor, keep)?);
             best_first(&mut candidates, limit);
         }
         let near = candidates.partition_point(|candidate| candidate.cosine >= floor);
@@ -380,9 +393,9 @@ impl LiveIndex {
         Ok((candidates, is_exact))
     }
 
-    /// Asks the cells for numbers below `end`.
+    /// Asks the lists of terms for numbers below `end`.
     #[expect(clippy::too_many_arguments, reason = "one question, unpacked; private")]
-    fn search_cells(
+    fn search_index(
         &self,
         inner: &Inner,
         query: &[f32],
@@ -392,31 +405,28 @@ impl LiveIndex {
         floor: f32,
         keep: usize,
     ) -> StoreResult<Vec<Candidate>> {
-        let cells = inner.cells_ref()?;
-        let params = SearchParams {
+        let index = inner.index_ref()?;
+        let search = TermSearch {
             probes,
             epsilon: self.config.epsilon,
-            rerank: 0,
-            angle_aware: true,
-            accuracy: Accuracy::Fast,
+            max_candidates: self.config.max_candidates,
         };
         // While a batch is decided the index may hold more than is committed.
         let span = Span(0..end);
-        let filter: Option<&dyn Filter> = if inner.in_cells == end {
+        let filter: Option<&dyn Filter> = if inner.in_index == end {
             None
         } else {
             Some(&span)
         };
-        let mut answer = cells
-            .range(query, floor, limit, &params, filter)
+        let mut answer = index
+            .range(query, floor, limit, search, filter)
             .map_err(|error| corrupt(&error))?;
-        if answer.neighbors.len() < keep {
-            answer = cells
-                .search(query, keep, &params, filter)
+        if answer.len() < keep {
+            answer = index
+                .search(query, keep, search, filter)
                 .map_err(|error| corrupt(&error))?;
         }
         Ok(answer
-            .neighbors
             .iter()
             .map(|neighbor| Candidate {
                 number: ImageNumber(neighbor.number),
@@ -428,9 +438,9 @@ impl LiveIndex {
     /// Returns how many images the index holds, and its memory in bytes.
     pub(super) fn size(&self) -> (u64, usize) {
         let inner = self.read();
-        let cells = inner.cells.as_ref().map_or(0, Cells::memory_bytes);
+        let index = inner.index.as_ref().map_or(0, TermIndex::memory_bytes);
         let latest = inner.recent.memory_bytes() + inner.views.memory_bytes();
-        (inner.committed, cells + latest)
+        (inner.committed, index + latest)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner> {
@@ -446,20 +456,28 @@ impl LiveIndex {
     }
 }
 
-pub(super) fn params(dim: usize) -> CellsParams {
-    CellsParams {
-        rotation_seed: ROTATION_SEED,
-        ..CellsParams::new(dim)
+/// The terms of embeddings of `dim` components. The seed is part of a generation's parameters.
+pub(super) fn scheme(scheme: IndexScheme, dim: usize) -> TermScheme {
+    match scheme {
+        IndexScheme::Cells => TermScheme::Cells(CellsParams {
+            rotation_seed: ROTATION_SEED,
+            ..CellsParams::new(dim)
+        }),
+        IndexScheme::Hyperplanes(planes) => TermScheme::Hyperplanes(HyperplanesParams {
+            seed: ROTATION_SEED,
+            max_list: planes.max_list,
+            ..HyperplanesParams::new(dim, planes.terms, planes.bits)
+        }),
     }
 }
 
 impl Inner {
-    fn cells_ref(&self) -> StoreResult<&Index> {
-        self.cells.as_ref().ok_or_else(being_read)
+    fn index_ref(&self) -> StoreResult<&Index> {
+        self.index.as_ref().ok_or_else(being_read)
     }
 
-    fn cells_mut(&mut self) -> StoreResult<&mut Index> {
-        self.cells.as_mut().ok_or_else(being_read)
+    fn index_mut(&mut self) -> StoreResult<&mut Index> {
+        self.index.as_mut().ok_or_else(being_read)
     }
 }
 

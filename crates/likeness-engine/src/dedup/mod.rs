@@ -70,7 +70,7 @@ pub use banks::{
     MAX_REFERENCES_AT_ONCE, NewFile, NewReference, ReferenceView, SCANNED_AT_ONCE, ScanView,
     bank_cost,
 };
-pub use config::DedupConfig;
+pub use config::{DedupConfig, IndexScheme, Planes};
 pub use corrections::{
     Command, CorrectionOutcome, CorrectionView, MAX_CONSTRAINTS, MAX_MOVED, MAX_PARTS,
     MAX_TEXT_BYTES, NewCorrection, Refusal,

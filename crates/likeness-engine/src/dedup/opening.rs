@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use likeness_core::state::{StateStore, Write};
 use likeness_core::{ImageId, ImageNumber, Sha256, StoreResult, Timestamp};
-use likeness_index::{Cells, OpenedVectors};
+use likeness_index::{OpenedVectors, TermIndex, TermScheme};
 use likeness_vision::PdqHash;
 
 use super::config::DedupConfig;
-use super::live_index::{BLOCK, IndexConfig, LiveIndex, SEGMENT, corrupt, params, write_all};
+use super::live_index::{BLOCK, IndexConfig, LiveIndex, SEGMENT, corrupt, scheme, write_all};
 use super::records::NumberRecord;
 use super::tables::{encode, number_key};
 
@@ -49,7 +49,8 @@ pub async fn write_index(
         }
         latest.push_back(vector.clone());
     });
-    let num_images = write_new(state, opened, dim, noted).await?;
+    let scheme = scheme(config.index_scheme, dim);
+    let num_images = write_new(state, opened, scheme, noted).await?;
     let first = num_images - latest.len() as u64;
     let mut records = (first..num_images).zip(latest).map(|(number, vector)| {
         let record = record(ImageNumber(number), &vector);
@@ -72,10 +73,10 @@ pub async fn write_index(
 async fn write_new(
     state: &dyn StateStore,
     opened: OpenedVectors,
-    dim: usize,
+    scheme: TermScheme,
     vectors: impl Iterator<Item = Vec<u16>>,
 ) -> StoreResult<u64> {
-    let mut cells = Cells::with_vectors(params(dim), opened.vectors);
+    let mut index = TermIndex::with_vectors(scheme, opened.vectors);
     let mut num_images = 0;
     let mut block = Vec::new();
     for vector in vectors {
@@ -83,15 +84,15 @@ async fn write_new(
         num_images += 1;
         if block.len() as u64 == BLOCK {
             for (number, vector) in (num_images - BLOCK..).zip(block.drain(..)) {
-                cells
+                index
                     .insert(number, &vector)
                     .map_err(|error| corrupt(&error))?;
             }
         }
     }
-    cells.confirm_vectors();
-    cells.track_changes();
-    write_all(state, cells.changes()).await?;
+    index.confirm_vectors();
+    index.track_changes();
+    write_all(state, index.changes()).await?;
     Ok(num_images)
 }
 

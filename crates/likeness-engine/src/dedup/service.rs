@@ -393,17 +393,15 @@ async fn ensure_generation(
     scorer: &PairScorer,
     config: &DedupConfig,
 ) -> Result<Generation, EngineError> {
+    let mut index = config.index_scheme.parameters(ROTATION_SEED);
+    index["probes"] = config.index_probes.into();
+    index["epsilon"] = config.index_epsilon.into();
+    index["exact_below"] = config.exact_below.into();
+    index["block"] = BLOCK.into();
     let mut parameters = serde_json::json!({
         "model": { "name": spec.model, "version": spec.version, "sha256": spec.digest },
         "signature": { "min_side": SIGNATURE_MIN_SIDE, "input_side": spec.input_side },
-        "index": {
-            "kind": "cells",
-            "rotation_seed": ROTATION_SEED,
-            "probes": config.index_probes,
-            "epsilon": config.index_epsilon,
-            "exact_below": config.exact_below,
-            "block": BLOCK,
-        },
+        "index": index,
         "max_candidates": config.max_candidates,
         "scorer": scorer.id(),
         "threshold": scorer.threshold(),

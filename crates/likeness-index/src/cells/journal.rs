@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The index does no I/O: it says which rows to write ([`Cells::changes`]) and is made again from rows
-//! ([`Loader`]). Written in one commit with what else belongs to a step, they are never half there. A
+//! ([`CellsLoader`]). Written in one commit with what else belongs to a step, they are never half there. A
 //! reopened index answers and goes on exactly as the one that wrote the rows, because nothing depends on
 //! the order within a list.
 
@@ -19,34 +19,16 @@ use super::{Cells, CellsParams, Metric};
 use crate::directory::{Place, used};
 use crate::error::IndexError;
 use crate::rabitq::{self, Factors};
+use crate::rows::{
+    Reader, RowChange, RowKey, check_count, check_kind, corrupt, cut_off, floats, foreign,
+    read_floats,
+};
 use crate::vectors::Vectors;
 
 /// Version of the rows.
 const VERSION: u32 = 1;
 /// First bytes of the head: an index of cells.
 const MAGIC: [u8; 4] = *b"LKCI";
-
-/// Names a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RowKey {
-    /// What the index is.
-    Head,
-    /// Which numbers a page of slots holds.
-    Page(u32),
-    /// A centroid.
-    Cell(u32),
-    /// A vector's code.
-    Posting(u32, u64),
-}
-
-/// A row to write, or to delete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowChange {
-    /// Which row.
-    pub key: RowKey,
-    /// Its new value; `None` to delete it.
-    pub value: Option<Vec<u8>>,
-}
 
 /// Rows that changed since they were last asked for.
 #[derive(Debug, Clone, Default)]
@@ -132,10 +114,7 @@ impl<V: Vectors> Cells<V> {
         for page in journal.pages {
             changes.push(RowChange {
                 key: RowKey::Page(page),
-                value: self
-                    .directory
-                    .base(page)
-                    .map(|base| base.to_le_bytes().to_vec()),
+                value: self.directory.row(page),
             });
         }
         for cell in journal.cells {
@@ -207,38 +186,6 @@ impl<V: Vectors> Cells<V> {
     }
 }
 
-fn floats(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
-}
-
-fn read_floats(bytes: &[u8]) -> Option<Vec<f32>> {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let values: Vec<f32> = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
-    (rest.is_empty() && values.iter().all(|value| value.is_finite())).then_some(values)
-}
-
-/// Takes what the head says off its bytes, piece by piece.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (piece, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*piece)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take().map(u64::from_le_bytes)
-    }
-}
-
 /// What the head says.
 struct Head {
     num_vectors: usize,
@@ -251,18 +198,9 @@ struct Head {
 
 impl Head {
     fn read(params: &CellsParams, row: &[u8]) -> Result<Self, IndexError> {
-        let short = || corrupt("head: cut off");
         let mut reader = Reader(row);
-        if reader.take().ok_or_else(short)? != MAGIC {
-            return Err(foreign("these rows are not an index of cells"));
-        }
-        let version = reader.u32().ok_or_else(short)?;
-        if version != VERSION {
-            return Err(foreign(format!(
-                "rows of version {version}; this program reads version {VERSION}"
-            )));
-        }
-        let found = reader.params().ok_or_else(short)?;
+        check_kind(&mut reader, MAGIC, "cells", VERSION)?;
+        let found = reader.cells_params().ok_or_else(cut_off)?;
         // How long lists may grow is no property of the rows: it can be changed.
         let wanted = CellsParams {
             max_list: found.max_list,
@@ -271,7 +209,7 @@ impl Head {
         if found != wanted {
             return Err(foreign(format!("rows of {found:?}, wanted {params:?}")));
         }
-        let head = reader.head().ok_or_else(short)?;
+        let head = reader.cells_head().ok_or_else(cut_off)?;
         let padded_dim = params.dim.next_multiple_of(crate::rotation::DIM_STEP);
         if head.root.len() != padded_dim {
             return Err(corrupt("head: a root of another length"));
@@ -281,11 +219,7 @@ impl Head {
 }
 
 impl Reader<'_> {
-    fn usize(&mut self) -> Option<usize> {
-        usize::try_from(self.u64()?).ok()
-    }
-
-    fn params(&mut self) -> Option<CellsParams> {
+    fn cells_params(&mut self) -> Option<CellsParams> {
         Some(CellsParams {
             dim: self.usize()?,
             metric: match self.u32()? {
@@ -298,7 +232,7 @@ impl Reader<'_> {
         })
     }
 
-    fn head(&mut self) -> Option<Head> {
+    fn cells_head(&mut self) -> Option<Head> {
         Some(Head {
             num_vectors: self.usize()?,
             num_cells: self.u32()?,
@@ -309,21 +243,21 @@ impl Reader<'_> {
                 moved: self.u64()?,
             },
             renew_at: self.usize()?,
-            root: read_floats(self.0)?,
+            root: read_floats(self.rest())?,
         })
     }
 }
 
 /// Makes an index from its rows: pages and cells in any order, then postings in any order.
 #[derive(Debug)]
-pub struct Loader<V> {
+pub struct CellsLoader<V> {
     index: Cells<V>,
     expected: usize,
     num_cells: u32,
     num_pages: u32,
 }
 
-impl<V: Vectors> Loader<V> {
+impl<V: Vectors> CellsLoader<V> {
     /// Reads the head, and checks that the index is of the kind that is wanted.
     ///
     /// # Errors
@@ -370,14 +304,7 @@ impl<V: Vectors> Loader<V> {
     ///
     /// [`IndexError::Corrupt`].
     pub fn page(&mut self, page: u32, row: &[u8]) -> Result<(), IndexError> {
-        let base = row.try_into().map(u64::from_le_bytes).ok();
-        base.filter(|&base| self.index.directory.restore(page, base))
-            .map(|_| ())
-            .ok_or_else(|| {
-                corrupt(format!(
-                    "page {page}: no first number, or one that is taken"
-                ))
-            })
+        self.index.directory.restore_row(page, row)
     }
 
     /// Takes a cell.
@@ -456,14 +383,7 @@ impl<V: Vectors> Loader<V> {
     ///
     /// [`IndexError::Corrupt`] if vectors are missing.
     pub fn check(&self) -> Result<(), IndexError> {
-        let found = self.index.len();
-        if found == self.expected {
-            return Ok(());
-        }
-        Err(corrupt(format!(
-            "{found} vectors where the head counts {}",
-            self.expected
-        )))
+        check_count(self.index.len(), self.expected)
     }
 
     /// Returns the index, which keeps track of its rows from here on.
@@ -475,15 +395,3 @@ impl<V: Vectors> Loader<V> {
 
 /// A residual's length is computed from rounded factors: a radius must not be too small.
 const RADIUS_ROUNDING: f32 = 1.0005;
-
-fn corrupt(reason: impl Into<String>) -> IndexError {
-    IndexError::Corrupt {
-        reason: reason.into(),
-    }
-}
-
-fn foreign(reason: impl Into<String>) -> IndexError {
-    IndexError::Foreign {
-        reason: reason.into(),
-    }
-}

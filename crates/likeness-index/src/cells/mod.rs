@@ -38,7 +38,7 @@ use journal::Journal;
 use list::List;
 use router::{RotatedQuery, Router};
 
-pub use journal::{Loader, RowChange, RowKey};
+pub use journal::CellsLoader;
 pub use search::{Accuracy, Answer, Certificate, SearchParams};
 pub use stats::CellsStats;
 
@@ -256,13 +256,8 @@ impl<V: Vectors> Cells<V> {
     ///
     /// [`IndexError::Storage`].
     pub fn wipe_removed(&mut self) -> Result<(), IndexError> {
-        let none = vec![0; self.params.dim];
-        for slot in self.directory.empty_slots() {
-            if self.vectors.has(slot) {
-                self.vectors.set(slot, &none)?;
-            }
-        }
-        Ok(())
+        self.directory
+            .wipe_empty(&mut self.vectors, self.params.dim)
     }
 
     /// Replaces the vector of a number, or adds it.

@@ -8,6 +8,7 @@ use super::*;
 use crate::bf16;
 use crate::candidates::Neighbor;
 use crate::rotation::split_mix_64;
+use crate::rows::{RowChange, RowKey};
 
 const DIM: usize = 24;
 
@@ -70,8 +71,8 @@ impl Rows {
     }
 
     fn load(&self, vectors: MemoryVectors) -> Result<Cells, IndexError> {
-        let mut loader =
-            Loader::new(params(), vectors, &self.0[&RowKey::Head]).map_err(|(_, error)| error)?;
+        let mut loader = CellsLoader::new(params(), vectors, &self.0[&RowKey::Head])
+            .map_err(|(_, error)| error)?;
         for (key, value) in &self.0 {
             match *key {
                 RowKey::Head => {}
@@ -342,7 +343,7 @@ fn rows_of_another_index_and_torn_rows_are_refused() {
     let vectors = || index.vectors.clone();
     let head = rows.0[&RowKey::Head].clone();
     let wrong = |head: &[u8]| {
-        Loader::new(params(), vectors(), head)
+        CellsLoader::new(params(), vectors(), head)
             .map(|_| ())
             .map_err(|(_, error)| error)
     };
@@ -360,7 +361,7 @@ fn rows_of_another_index_and_torn_rows_are_refused() {
         ..params()
     };
     assert!(matches!(
-        Loader::new(other, vectors(), &head).map(|_| ()),
+        CellsLoader::new(other, vectors(), &head).map(|_| ()),
         Err((_, IndexError::Foreign { .. }))
     ));
     for key in rows.0.keys().copied().collect::<Vec<_>>() {

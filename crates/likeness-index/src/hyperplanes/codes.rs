@@ -42,12 +42,21 @@ impl Codes {
 
     /// Writes the code of a rotated vector of unit length.
     pub(super) fn set(&mut self, slot: u32, rotated: &[f32]) {
+        let (words, factor) = code::encode(rotated);
+        self.write(slot, factor, words);
+    }
+
+    /// Writes a code as [`get`](Self::get) returned it.
+    pub(super) fn restore(&mut self, slot: u32, factor: f32, code: &[u64]) {
+        self.write(slot, factor, code.iter().copied());
+    }
+
+    fn write(&mut self, slot: u32, factor: f32, words: impl Iterator<Item = u64>) {
         let (chunk, row) = (slot as usize / CHUNK, slot as usize % CHUNK);
         let len = self.record_len();
         while self.chunks.len() <= chunk {
             self.chunks.push(vec![0; CHUNK * len].into());
         }
-        let (words, factor) = code::encode(rotated);
         let record = &mut self.chunks[chunk][row * len..(row + 1) * len];
         record[0] = u64::from(factor.to_bits());
         record[1..]
@@ -56,15 +65,20 @@ impl Codes {
             .for_each(|(word, new)| *word = new);
     }
 
-    /// Estimates the cosine of a query and the vector of a slot that was written.
-    #[inline]
-    pub(super) fn estimate(&self, query: &QueryCode, slot: u32, kernels: Kernels) -> Estimate {
+    /// The factor and the code of a slot that was written.
+    pub(super) fn get(&self, slot: u32) -> (f32, &[u64]) {
         let (chunk, row) = (slot as usize / CHUNK, slot as usize % CHUNK);
         let len = self.record_len();
         let record = &self.chunks[chunk][row * len..(row + 1) * len];
-        let factor = f32::from_bits(record[0] as u32);
+        (f32::from_bits(record[0] as u32), &record[1..])
+    }
+
+    /// Estimates the cosine of a query and the vector of a slot that was written.
+    #[inline]
+    pub(super) fn estimate(&self, query: &QueryCode, slot: u32, kernels: Kernels) -> Estimate {
+        let (factor, code) = self.get(slot);
         let mut distance = [0];
-        kernels.weighted_distances(&record[1..], &query.planes, &mut distance);
+        kernels.weighted_distances(code, &query.planes, &mut distance);
         Estimate {
             cosine: query.estimate(distance[0], factor),
             misfit: (factor * factor - 1.0).max(0.0),

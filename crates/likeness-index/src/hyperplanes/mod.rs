@@ -27,6 +27,7 @@
 pub(crate) mod codes;
 pub(crate) mod costs;
 pub(crate) mod flips;
+mod journal;
 pub(crate) mod postings;
 pub(crate) mod projections;
 mod search;
@@ -42,12 +43,14 @@ use crate::kernels::Kernels;
 use crate::rotation::{Rotation, split_mix_64};
 use crate::vectors::{MemoryVectors, Vectors};
 use codes::Codes;
+use journal::Journal;
 use postings::Postings;
 use projections::Projections;
 
 pub use costs::Costs;
+pub use journal::HyperplanesLoader;
 pub use search::{HyperplanesSearch, TermCandidate};
-pub use stats::{HotTerm, HyperplanesStats};
+pub use stats::{Capped, HotTerm, HyperplanesStats};
 
 /// Most terms of a vector.
 pub const MAX_TERMS: usize = 64;
@@ -104,7 +107,14 @@ pub struct Hyperplanes<V = MemoryVectors> {
     codes: Codes,
     /// By index of the term.
     postings: Vec<Postings>,
+    journal: Journal,
 }
+
+/// The directory is made for places in lists. Here a slot has T of them, which its vector tells.
+const PRESENT: Place = Place {
+    cell: 0,
+    position: 0,
+};
 
 /// A checked vector and all that hyperplanes say of it.
 #[derive(Debug)]
@@ -116,6 +126,8 @@ struct Projected {
     /// b for each term.
     projections: Vec<f32>,
 }
+
+const CHECKED: &str = "it was checked when it was inserted";
 
 /// Length to which vectors are padded: codes are whole words.
 pub(crate) fn padded_dim(dim: usize) -> usize {
@@ -159,6 +171,7 @@ impl<V: Vectors> Hyperplanes<V> {
             vectors,
             codes: Codes::new(padded_dim),
             postings: vec![Postings::new(params.max_list); params.terms],
+            journal: Journal::default(),
         }
     }
 
@@ -238,10 +251,66 @@ impl<V: Vectors> Hyperplanes<V> {
         };
         let vector = self.vectors.get(slot).to_vec();
         self.take_out(slot, &vector);
+        self.note_removed(slot);
         self.directory.remove(slot);
-        // Nothing else speaks of slots by now: a page that became empty can be used again at once.
-        self.directory.release();
+        self.release_unless_tracked();
         true
+    }
+
+    /// Removes a vector so that nothing of it can be read from the rows, as [`remove`](Self::remove) does: no row
+    /// but its own tells of it. What the store of vectors still holds goes by
+    /// [`wipe_removed`](Self::wipe_removed).
+    pub fn forget(&mut self, number: u64) -> bool {
+        self.remove(number)
+    }
+
+    /// Overwrites what the store of vectors still holds of vectors that were removed. Call it once a removal is
+    /// committed: the rows of before it speak of these vectors.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Storage`].
+    pub fn wipe_removed(&mut self) -> Result<(), IndexError> {
+        self.directory
+            .wipe_empty(&mut self.vectors, self.params.dim)
+    }
+
+    /// Gives the store of vectors back.
+    pub fn into_vectors(self) -> V {
+        self.vectors
+    }
+
+    /// Whether the store of vectors has a place for every vector.
+    pub fn has_all_vectors(&self) -> bool {
+        self.directory.slots().all(|slot| self.vectors.has(slot))
+    }
+
+    /// Tells the store of vectors that it holds everything again.
+    pub fn confirm_vectors(&mut self) {
+        self.vectors.confirm();
+    }
+
+    /// Writes the vector of a number again, where the store of vectors has lost it. It must be the vector
+    /// that was inserted.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::WrongDimension`], [`IndexError::NoDirection`], [`IndexError::Storage`];
+    /// [`IndexError::Corrupt`] if the number is not in the index.
+    pub fn restore_vector(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
+        self.check_dim(vector.len())?;
+        self.unit(&bf16::decode(vector))?;
+        let slot = self.directory.slot(number).ok_or(IndexError::Corrupt {
+            reason: format!("vector {number} is not in the index"),
+        })?;
+        self.vectors.set(slot, vector)
+    }
+
+    /// Lets a page that became empty be used again, unless rows that are still to be asked for speak of it.
+    fn release_unless_tracked(&mut self) {
+        if !self.journal.is_on {
+            self.directory.release();
+        }
     }
 
     /// Replaces the vector of a number, or adds it.
@@ -289,15 +358,10 @@ impl<V: Vectors> Hyperplanes<V> {
             return Err(IndexError::Duplicate { number });
         }
         let slot = self.directory.add(number).ok_or(IndexError::Full)?;
-        // The directory is made for places in lists. Here a slot has T of them, which its vector tells.
-        let present = Place {
-            cell: 0,
-            position: 0,
-        };
-        self.directory.set(slot, present);
+        self.directory.set(slot, PRESENT);
         if let Err(error) = self.vectors.set(slot, vector) {
             self.directory.remove(slot);
-            self.directory.release();
+            self.release_unless_tracked();
             return Err(error);
         }
         self.file(slot, projected);
@@ -308,20 +372,25 @@ impl<V: Vectors> Hyperplanes<V> {
     fn file(&mut self, slot: u32, projected: &Projected) {
         self.codes.set(slot, &projected.rotated);
         let terms = self.projections.terms(&projected.projections);
-        for (postings, term) in self.postings.iter_mut().zip(terms) {
-            postings.push(term, slot);
+        let mut filed = 0;
+        for (index, (postings, term)) in self.postings.iter_mut().zip(terms).enumerate() {
+            filed |= u64::from(postings.push(term, slot)) << index;
         }
+        self.note_filed(slot, projected, filed);
     }
 
     /// Takes a slot, filed with this vector, out of the lists.
     fn take_out(&mut self, slot: u32, vector: &[u16]) {
-        let projected = self
-            .project_stored(vector)
-            .expect("it was checked when it was inserted");
+        let projected = self.project_stored(vector).expect(CHECKED);
         let terms = self.projections.terms(&projected.projections);
         for (postings, term) in self.postings.iter_mut().zip(terms) {
             postings.remove(term, slot);
         }
+    }
+
+    fn project_slot(&self, slot: u32) -> Projected {
+        let vector = self.vectors.get(slot);
+        self.project_stored(vector).expect(CHECKED)
     }
 
     fn project_stored(&self, vector: &[u16]) -> Result<Projected, IndexError> {

@@ -51,22 +51,45 @@ impl Postings {
         }
     }
 
-    /// Adds a slot to the list of a term, or counts it as left out if the list is full.
-    pub(super) fn push(&mut self, term: u32, slot: u32) {
+    /// Adds a slot to the list of a term, or counts it as left out if the list is full; returns whether it was
+    /// added.
+    pub(super) fn push(&mut self, term: u32, slot: u32) -> bool {
+        let is_added = self.add(term, slot, self.max_list);
+        if !is_added {
+            self.leave_out(term);
+        }
+        is_added
+    }
+
+    /// Puts a slot back to where it was, in the list of a term or left out of it; returns whether it could be.
+    pub(super) fn restore(&mut self, term: u32, slot: u32, is_filed: bool) -> bool {
+        if is_filed {
+            // As long as it was when the slot was filed, whatever may be filed now.
+            return self.add(term, slot, CHUNK as u32);
+        }
+        self.leave_out(term);
+        true
+    }
+
+    fn add(&mut self, term: u32, slot: u32, max_list: u32) -> bool {
         let Some(list) = self.lists.get_mut(&term) else {
             let list = List {
                 start: slot,
                 len: 1,
             };
             self.lists.insert(term, list);
-            return;
+            return true;
         };
-        if list.len >= self.max_list || !self.pool.grow(list) {
-            *self.left_out.entry(term).or_default() += 1;
-            return;
+        if list.len >= max_list || !self.pool.grow(list) {
+            return false;
         }
         self.pool.get_mut(list.start, list.len + 1)[list.len as usize] = slot;
         list.len += 1;
+        true
+    }
+
+    fn leave_out(&mut self, term: u32) {
+        *self.left_out.entry(term).or_default() += 1;
     }
 
     /// Takes out a slot that was pushed; the last one takes its place.
@@ -110,6 +133,11 @@ impl Postings {
     /// How many vectors a term's list has not taken.
     pub(super) fn left_out(&self, term: u32) -> usize {
         self.left_out.get(&term).map_or(0, |&count| count as usize)
+    }
+
+    /// How many lists have not taken a vector that is still there.
+    pub(super) fn num_capped(&self) -> usize {
+        self.left_out.len()
     }
 
     /// How many vectors lists have not taken, over all terms.

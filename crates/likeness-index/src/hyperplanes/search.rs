@@ -176,17 +176,34 @@ impl<V: Vectors> Hyperplanes<V> {
         k: usize,
         filter: Option<&dyn Filter>,
     ) -> Result<Vec<Neighbor>, IndexError> {
+        let (best, _) = self.search_exact_part(query, k, filter, 0, usize::MAX)?;
+        Ok(best)
+    }
+
+    /// Like [`search_exact`](Self::search_exact), over `count` slots from `first` alone; returns where to go
+    /// on, if anywhere. What changes between the calls may be missed or seen twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`search`](Self::search).
+    pub fn search_exact_part(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: Option<&dyn Filter>,
+        first: u32,
+        count: usize,
+    ) -> Result<(Vec<Neighbor>, Option<u32>), IndexError> {
         let unit = self.unit(query)?;
+        let (slots, next) = self.directory.slots_from(first, count);
         let is_wanted = |number| filter.is_none_or(|filter| filter.contains(number));
-        let neighbors = self
-            .directory
-            .slots()
+        let neighbors = slots
             .map(|slot| Neighbor {
                 number: self.directory.number(slot),
                 similarity: self.exact_similarity(&unit, slot),
             })
             .filter(|neighbor| is_wanted(neighbor.number));
-        Ok(take_top_k(neighbors.collect(), k))
+        Ok((take_top_k(neighbors.collect(), k), next))
     }
 
     /// The `k` most similar candidates with at least similarity `least`.

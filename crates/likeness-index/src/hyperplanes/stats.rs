@@ -21,6 +21,15 @@ pub struct HotTerm {
     pub left_out: usize,
 }
 
+/// What full lists have not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capped {
+    /// Terms whose list was full for a vector that is still there.
+    pub terms: usize,
+    /// Vectors that these lists have not taken, over all of them.
+    pub left_out: usize,
+}
+
 /// How an index is doing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HyperplanesStats {
@@ -66,6 +75,18 @@ impl<V: Vectors> Hyperplanes<V> {
             .sum()
     }
 
+    /// Returns what full lists have not taken. Cheap: looks at the capped terms only.
+    pub fn capped(&self) -> Capped {
+        Capped {
+            terms: self.postings.iter().map(super::Postings::num_capped).sum(),
+            left_out: self
+                .postings
+                .iter()
+                .map(super::Postings::total_left_out)
+                .sum(),
+        }
+    }
+
     /// Returns figures about the index. Looks at every list, but not into it.
     pub fn stats(&self) -> HyperplanesStats {
         let mut lengths = Vec::new();
@@ -104,11 +125,7 @@ impl<V: Vectors> Hyperplanes<V> {
                 .iter()
                 .filter(|&&len| len >= self.params.max_list)
                 .count(),
-            left_out: self
-                .postings
-                .iter()
-                .map(super::Postings::total_left_out)
-                .sum(),
+            left_out: self.capped().left_out,
             hot_terms,
             list_bytes: self.list_bytes(),
             code_bytes: self.codes.memory_bytes(),

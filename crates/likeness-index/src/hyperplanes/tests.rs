@@ -1,3 +1,5 @@
+mod rows;
+
 use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
@@ -89,6 +91,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn run(index: &mut Hyperplanes, history: &[Step]) -> BTreeMap<u64, Vec<u16>> {
     let mut model = BTreeMap::new();
+    run_on(index, &mut model, history);
+    model
+}
+
+fn run_on(index: &mut Hyperplanes, model: &mut BTreeMap<u64, Vec<u16>>, history: &[Step]) {
     for step in history {
         match *step {
             Step::Insert(number, seed) => {
@@ -105,7 +112,6 @@ fn run(index: &mut Hyperplanes, history: &[Step]) -> BTreeMap<u64, Vec<u16>> {
             }
         }
     }
-    model
 }
 
 proptest! {

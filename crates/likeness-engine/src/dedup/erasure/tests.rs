@@ -8,14 +8,16 @@ use proptest::prelude::*;
 
 use super::proof::{Found, Needle, in_event, in_row};
 use super::*;
-use crate::dedup::assign_stage::tests::{Fixture, Random, block_on};
+use crate::dedup::assign_stage::tests::{FEW_PLANES, Fixture, Random, block_on};
+use crate::dedup::compare::ViewsMode;
+use crate::dedup::config::IndexScheme;
 use crate::dedup::corrections::Command;
 use crate::dedup::corrections::tests::{N_IMAGES, Snapshot, image_of, record, snapshot};
 use crate::dedup::keeper::{Keeper, MAX_COMPARED};
 use crate::dedup::tables::{DECISIONS, PARTITION, SCORES};
 
-async fn fixture(keeper: Keeper) -> Fixture {
-    let mut fixture = Fixture::new(8).await;
+async fn fixture(keeper: Keeper, scheme: IndexScheme) -> Fixture {
+    let mut fixture = Fixture::with(scheme, 8, ViewsMode::Off).await;
     fixture.families = 12;
     fixture.set_keeper(keeper);
     fixture
@@ -106,8 +108,7 @@ fn without_scores(mut snapshot: Snapshot) -> Snapshot {
 }
 
 /// Replays a log into a new state.
-async fn replay(seed: u64, keeper: Keeper, live: &Fixture, random: &mut Random) -> Fixture {
-    let mut replayed = fixture(keeper).await;
+async fn replay(seed: u64, mut replayed: Fixture, live: &Fixture, random: &mut Random) -> Fixture {
     let log = read(live, SCORES, Offset(0)).await;
     for topic in [SCORES, DECISIONS] {
         for record in read(live, topic, Offset(0)).await {
@@ -145,10 +146,11 @@ proptest! {
         seed in 0u64..1 << 20,
         accident in any::<u64>(),
         keeper in prop_oneof![Just(Keeper::First), Just(Keeper::Largest), Just(Keeper::Quality)],
+        scheme in prop_oneof![Just(IndexScheme::Cells), Just(FEW_PLANES)],
     ) {
         block_on(async {
             let (mut random, mut accidents) = (Random(seed), Random(accident));
-            let mut live = fixture(keeper).await;
+            let mut live = fixture(keeper, scheme).await;
             let threshold = live.stage.scorer.threshold();
             let (mut next, mut num_events) = (0, 0);
             while next < N_IMAGES {
@@ -180,7 +182,7 @@ proptest! {
             prop_assert!(now.erased.len() > 10, "{} were erased", now.erased.len());
             check_remains(&live, &now).await;
 
-            let replayed = replay(seed, keeper, &live, &mut accidents).await;
+            let replayed = replay(seed, fixture(keeper, scheme).await, &live, &mut accidents).await;
             let then = snapshot(&replayed).await;
             then.check(threshold);
             check_remains(&replayed, &then).await;
@@ -207,7 +209,7 @@ proptest! {
     ) {
         block_on(async {
             let mut accidents = Random(accident);
-            let mut live = fixture(keeper).await;
+            let mut live = fixture(keeper, IndexScheme::Cells).await;
             let threshold = live.stage.scorer.threshold();
             for idx in 0..N_IMAGES {
                 let event = live.event(seed, idx).await;
@@ -223,9 +225,9 @@ proptest! {
             prop_assert!(num_moved > 0, "the rule has moved no head");
 
             // In other batches, with the decisions and without them.
-            let replayed = replay(seed, keeper, &live, &mut accidents).await;
+            let replayed = replay(seed, fixture(keeper, IndexScheme::Cells).await, &live, &mut accidents).await;
             prop_assert_eq!(&snapshot(&replayed).await, &now);
-            let mut anew = fixture(keeper).await;
+            let mut anew = fixture(keeper, IndexScheme::Cells).await;
             let log = read(&live, SCORES, Offset(0)).await;
             for batch in log.chunks(1 + accidents.below(40) as usize) {
                 for record in batch {

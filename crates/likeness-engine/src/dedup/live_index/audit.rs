@@ -56,7 +56,7 @@ impl Auditor {
         }
     }
 
-    /// Cells that a search looks into.
+    /// Cells that a search looks into, or buckets of each term.
     pub(super) fn probes(&self) -> usize {
         self.probes.load(Ordering::Relaxed)
     }
@@ -88,7 +88,7 @@ impl Auditor {
                 wanted = self.config.wanted,
                 from = current,
                 to = probes,
-                "recall is below what is wanted: looking into more cells"
+                "recall is below what is wanted: looking into more lists"
             );
             self.probes.store(probes, Ordering::Relaxed);
             metrics::gauge!(INDEX_PROBES).set(probes as f64);
@@ -133,7 +133,7 @@ impl LiveIndex {
         while let Some(slot) = from {
             let inner = self.read();
             let (part, next) = inner
-                .cells_ref()?
+                .index_ref()?
                 .search_exact_part(query, TOP_K, Some(&filter), slot, SLICE)
                 .map_err(|error| corrupt(&error))?;
             best = merge_top_k(&best, &part, TOP_K);

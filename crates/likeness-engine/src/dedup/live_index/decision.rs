@@ -1,13 +1,13 @@
 //! The search that a decision is made from: a function of the images before it, and of nothing else.
 //!
-//! Which images a search of the cells misses depends on what the cells hold at that moment. So for the
+//! Which images a search of the lists misses depends on what the lists hold at that moment. So for the
 //! image with the number `n`
 //! ```text
-//! cells   hold  [0, n / BLOCK * BLOCK)         and answer for  [0, begin)
+//! lists   hold  [0, n / BLOCK * BLOCK)         and answer for  [0, begin)
 //! latest                                       answers for     [begin, n), exactly
 //! begin = min(n − exact_below, n / BLOCK * BLOCK)
 //! ```
-//! whenever it is decided, in whatever batch, before or after a restart. Between two blocks the cells do
+//! whenever it is decided, in whatever batch, before or after a restart. Between two blocks the lists do
 //! not change, so the images of a block are searched for in parallel; what the batch itself has decided
 //! is added when an image's turn comes. Exact parts merge to what a search over the whole would find
 //! (see [`likeness_index::Candidates`]), so it does not matter where batches begin.
@@ -20,11 +20,11 @@ use likeness_index::Candidates;
 use super::{LiveIndex, corrupt, recent};
 use crate::dedup::records::{Candidate, NumberRecord};
 
-/// Images that enter the cells at a time. Part of a generation's parameters.
+/// Images that enter the lists at a time. Part of a generation's parameters.
 pub(in crate::dedup) const BLOCK: u64 = 64;
 
-/// Returns how many images the cells hold when `num_images` are decided.
-pub(in crate::dedup) fn cells_end(num_images: u64) -> u64 {
+/// Returns how many images the lists hold when `num_images` are decided.
+pub(in crate::dedup) fn index_end(num_images: u64) -> u64 {
     num_images / BLOCK * BLOCK
 }
 
@@ -33,9 +33,9 @@ pub(in crate::dedup) fn cells_end(num_images: u64) -> u64 {
 pub(in crate::dedup) struct Before {
     /// Every number from here on is looked at exactly.
     pub begin: u64,
-    /// Where the cells end: later numbers are too recent for them.
-    pub cells_end: u64,
-    cells: Vec<Candidate>,
+    /// Where the lists end: later numbers are too recent for them.
+    pub index_end: u64,
+    indexed: Vec<Candidate>,
     latest: Option<Candidates>,
 }
 
@@ -53,7 +53,7 @@ impl Before {
             (latest, batch) => latest.or(batch),
         };
         let mut found = recent::top(latest, limit);
-        found.extend(self.cells);
+        found.extend(self.indexed);
         best_first(&mut found, limit);
         let near = found.partition_point(|candidate| candidate.cosine >= floor);
         found.truncate(near);
@@ -72,7 +72,7 @@ pub(super) fn best_first(found: &mut Vec<Candidate>, limit: usize) {
 }
 
 impl LiveIndex {
-    /// Searches for the image that will have `number`, among what is committed and in the cells. The cells
+    /// Searches for the image that will have `number`, among what is committed and in the lists. The lists
     /// must hold what they do when that number is decided.
     ///
     /// # Errors
@@ -85,25 +85,25 @@ impl LiveIndex {
         floor: f32,
     ) -> StoreResult<Before> {
         let inner = self.read();
-        let cells_end = cells_end(number);
+        let index_end = index_end(number);
         let begin = number
             .saturating_sub(self.config.exact_below)
-            .min(cells_end);
-        let mut cells = Vec::new();
+            .min(index_end);
+        let mut indexed = Vec::new();
         if begin > 0 {
-            debug_assert_eq!(inner.in_cells, cells_end);
+            debug_assert_eq!(inner.in_index, index_end);
             let probes = self.config.probes;
-            cells = self.search_cells(&inner, query, begin, probes, limit, floor, 0)?;
+            indexed = self.search_index(&inner, query, begin, probes, limit, floor, 0)?;
         }
         Ok(Before {
             begin,
-            cells_end,
-            cells,
+            index_end,
+            indexed,
             latest: inner.recent.candidates(query, begin)?,
         })
     }
 
-    /// Takes the numbers below `end`, the end of a block, into the cells; `batch` has the records of those
+    /// Takes the numbers below `end`, the end of a block, into the lists; `batch` has the records of those
     /// that are not committed. No search returns these before [`committed`](Self::committed) is called.
     ///
     /// # Errors
@@ -114,10 +114,10 @@ impl LiveIndex {
         end: u64,
         batch: &HashMap<ImageNumber, NumberRecord>,
     ) -> StoreResult<()> {
-        let from = self.read().in_cells;
+        let from = self.read().in_index;
         for number in from..end {
             if self.read().erased.contains(&number) {
-                self.write().in_cells = number + 1;
+                self.write().in_index = number + 1;
                 continue;
             }
             let vector = match batch.get(&ImageNumber(number)) {
@@ -126,7 +126,7 @@ impl LiveIndex {
                     StoreError::corrupt(
                         "index",
                         format!("numbers/{number}"),
-                        "neither in the cells nor among the latest images; restart to read the index again",
+                        "neither in the index nor among the latest images; restart to read the index again",
                     )
                 })?,
             };
@@ -134,10 +134,10 @@ impl LiveIndex {
             let mut inner = self.write();
             inner.is_stale = true;
             inner
-                .cells_mut()?
+                .index_mut()?
                 .insert(number, &vector)
                 .map_err(|error| corrupt(&error))?;
-            inner.in_cells = number + 1;
+            inner.in_index = number + 1;
         }
         Ok(())
     }

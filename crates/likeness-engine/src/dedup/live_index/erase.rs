@@ -1,6 +1,6 @@
 //! Taking an erased image out of the index.
 //!
-//! In the order of the log, like everything that changes the cells: so what they hold when an image is decided
+//! In the order of the log, like everything that changes the lists: so what they hold when an image is decided
 //! follows from the log here too (`decision.rs`).
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use likeness_core::{ImageNumber, StoreResult};
 use super::{LiveIndex, corrupt};
 
 impl LiveIndex {
-    /// Takes an image out of the cells. Its rows are among the next [`changes`](Self::changes); follow their
+    /// Takes an image out of the lists. Its rows are among the next [`changes`](Self::changes); follow their
     /// commit by [`erased`](Self::erased). The index is stale until then.
     ///
     /// # Errors
@@ -18,8 +18,8 @@ impl LiveIndex {
     pub(in crate::dedup) fn erase(&self, number: ImageNumber) -> StoreResult<()> {
         let mut inner = self.write();
         inner.is_stale = true;
-        // The latest images are not in the cells yet.
-        inner.cells_mut()?.forget(number.0);
+        // The latest images are not in the lists yet.
+        inner.index_mut()?.forget(number.0);
         Ok(())
     }
 
@@ -34,7 +34,7 @@ impl LiveIndex {
         inner.views.remove(number);
         inner.erased.insert(number.0);
         inner.is_stale = false;
-        let wiped = inner.cells_mut()?.wipe_removed();
+        let wiped = inner.index_mut()?.wipe_removed();
         wiped.map_err(|error| corrupt(&error))
     }
 
@@ -47,7 +47,7 @@ impl LiveIndex {
         inner.is_stale = false;
     }
 
-    /// Lets the numbers below `end` into the cells, the last of which is one of an image that is not there; see
+    /// Lets the numbers below `end` into the lists, the last of which is one of an image that is not there; see
     /// [`grow`](Self::grow).
     ///
     /// # Errors
@@ -60,10 +60,10 @@ impl LiveIndex {
     /// Whether the index could return an image.
     pub(in crate::dedup) fn holds(&self, number: ImageNumber) -> bool {
         let inner = self.read();
-        let in_cells = inner
-            .cells
+        let is_listed = inner
+            .index
             .as_ref()
-            .is_some_and(|cells| cells.contains(number.0));
-        in_cells || inner.recent.vector(number.0).is_some() || inner.views.holds(number)
+            .is_some_and(|index| index.contains(number.0));
+        is_listed || inner.recent.vector(number.0).is_some() || inner.views.holds(number)
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use likeness_core::state::{Direction, Key, Row, Scan, StateStore, Table, Write};
 use likeness_core::{ImageNumber, StoreError, StoreResult};
-use likeness_index::{Cells, CellsParams, IndexError, Loader, RowChange, RowKey, Vectors};
+use likeness_index::{IndexError, RowChange, RowKey, TermIndex, TermLoader, TermScheme, Vectors};
 
 use crate::dedup::erasure::ERASED_NUMBERS;
 use crate::dedup::records::{NumberRecord, decode_number};
@@ -18,10 +18,12 @@ const INDEX_PAGES: Table = Table("index_pages");
 const INDEX_CELLS: Table = Table("index_cells");
 const POSTINGS: Table = Table("postings");
 
-/// Pages, cells, and cells' postings that share a partition: at most some megabytes each.
+/// Pages, cells, and lists' postings that share a partition: at most some megabytes each.
 const PAGES_PER_BLOCK: u32 = 65_536;
 const CELLS_PER_BLOCK: u32 = 1_024;
 const LISTS_PER_BLOCK: u32 = 16;
+/// Numbers of a page of the index.
+const NUMBERS_PER_PAGE: u64 = 64;
 /// Rows of one read.
 const PAGE: usize = 4_096;
 /// Records of one read.
@@ -30,13 +32,13 @@ const RECORDS: usize = 1_024;
 const BLOCKS_AHEAD: usize = 4;
 
 /// The index over whatever holds its vectors.
-pub(super) type Index = Cells<Box<dyn Vectors>>;
+pub(super) type Index = TermIndex<Box<dyn Vectors>>;
 
 /// What reading the rows came to.
 #[derive(Debug)]
 pub(super) enum Loaded {
     /// They make an index.
-    Index(Box<Index>),
+    Index(Index),
     /// There are none, or they are of no use, and why.
     Nothing(Box<dyn Vectors>, Option<IndexError>),
 }
@@ -112,29 +114,30 @@ pub(super) async fn erased(state: &dyn StateStore) -> StoreResult<BTreeSet<u64>>
 /// If the store fails. Rows that are no index are not an error: it is made anew.
 pub(super) async fn load(
     state: &dyn StateStore,
-    params: CellsParams,
+    scheme: TermScheme,
     vectors: Box<dyn Vectors>,
 ) -> StoreResult<Loaded> {
     let Some(head) = state.get(&key(RowKey::Head)).await? else {
         return Ok(Loaded::Nothing(vectors, None));
     };
-    let mut loader = match Loader::new(params, vectors, &head) {
+    let mut loader = match TermLoader::new(scheme, vectors, &head) {
         Ok(loader) => loader,
         Err((vectors, error)) => return Ok(Loaded::Nothing(vectors, Some(error))),
     };
     let outcome = load_rows(state, &mut loader).await?;
     Ok(match outcome.and_then(|()| loader.check()) {
-        Ok(()) => Loaded::Index(Box::new(loader.finish())),
+        Ok(()) => Loaded::Index(loader.finish()),
         Err(error) => Loaded::Nothing(loader.into_vectors(), Some(error)),
     })
 }
 
 async fn load_rows(
     state: &dyn StateStore,
-    loader: &mut Loader<Box<dyn Vectors>>,
+    loader: &mut TermLoader<Box<dyn Vectors>>,
 ) -> StoreResult<Result<(), IndexError>> {
     let blocks = |count: u32, per_block: u32| count.div_ceil(per_block);
     let (num_pages, num_cells) = (loader.num_pages(), loader.num_cells());
+    let num_groups = loader.num_groups();
     let pages = each_row(
         state,
         INDEX_PAGES,
@@ -153,10 +156,15 @@ async fn load_rows(
     if let Err(error) = cells.await? {
         return Ok(Err(error));
     }
-    let postings = each_row(state, POSTINGS, blocks(num_cells, LISTS_PER_BLOCK), |row| {
-        let (cell, image) = read_posting(&row.sort)?;
-        loader.posting(cell, image, &row.value)
-    });
+    let postings = each_row(
+        state,
+        POSTINGS,
+        blocks(num_groups, LISTS_PER_BLOCK),
+        |row| {
+            let (group, image) = read_posting(&row.sort)?;
+            loader.posting(group, image, &row.value)
+        },
+    );
     postings.await
 }
 
@@ -197,18 +205,25 @@ async fn read_block(state: &dyn StateStore, table: Table, block: u32) -> StoreRe
     }
 }
 
-/// Deletes what is stored, before other rows are written.
+/// Deletes what is stored, before other rows are written: of an index of either scheme, of `num_images` or not
+/// many more.
 ///
 /// # Errors
 /// If the store fails.
-pub(super) async fn clear(state: &dyn StateStore) -> StoreResult<()> {
+pub(super) async fn clear(state: &dyn StateStore, num_images: u64) -> StoreResult<()> {
     // The head first: without it the other rows are none.
     state.write(vec![Write::Delete(key(RowKey::Head))]).await?;
-    for table in [INDEX_PAGES, INDEX_CELLS, POSTINGS] {
+    // Pages, and the groups of postings that are named after them, may leave long gaps where images were erased.
+    let num_pages = u32::try_from(num_images.div_ceil(NUMBERS_PER_PAGE)).unwrap_or(u32::MAX);
+    for (table, num_blocks) in [
+        (INDEX_PAGES, num_pages.div_ceil(PAGES_PER_BLOCK)),
+        (INDEX_CELLS, 0),
+        (POSTINGS, num_pages.div_ceil(LISTS_PER_BLOCK)),
+    ] {
         let mut block = 0;
         // Blocks are used from the first one on; one that is empty may be followed by others that are not.
         let mut empty = 0;
-        while empty < EMPTY_BLOCKS {
+        while empty < EMPTY_BLOCKS || block < num_blocks {
             let rows = state.scan(Scan::all(table, number(block), PAGE)).await?;
             if rows.is_empty() {
                 empty += 1;
@@ -225,7 +240,7 @@ pub(super) async fn clear(state: &dyn StateStore) -> StoreResult<()> {
     Ok(())
 }
 
-/// Blocks without a row after which there are no more: 16 times 64 cells without a vector do not occur,
+/// Blocks without a row after which there are no more of cells: 16 times 64 cells without a vector do not occur,
 /// since cells are named from the least free name up.
 const EMPTY_BLOCKS: u32 = 64;
 
