@@ -8,8 +8,8 @@
 //!   similarities of random pairs: measured on a sample, or those of random unit vectors times an excess.
 //! - If more than `max_candidates` are expected, those with fewest matching terms are cut off; a copy is then
 //!   only found if it matches in more terms than the cut. Among vectors with as many terms it comes first.
-//! - Time is a sum of steps, each a count times its cost ([`Costs`]). A setting is judged by the time of one query
-//!   and one insertion: live, every image is both.
+//! - Time is a sum of steps, each a count times its cost ([`Costs`]), which grows with the memory it reaches into.
+//!   A setting is judged by the time of one query and one insertion: live, every image is both.
 //! - Lists whose expected length is above a quarter of `max_list` are not proposed: some would be capped.
 
 mod chance;
@@ -410,15 +410,19 @@ impl<'a> Model<'a> {
         let padded = padded_dim(request.dim);
         let rotations = (num_rotations(padded, terms, self.bits) + 1) as f64;
         let lookups = (terms * probes) as f64;
-        let query_ns = rotations * costs.rotation_ns
-            + costs.code_ns
-            + lookups * (costs.flip_ns + costs.bucket_ns)
-            + entries * costs.entry_ns
-            + with_terms(least_terms) * costs.estimate_ns
-            + candidates.min(limit) * costs.exact_ns;
-        let insert_ns = rotations * costs.rotation_ns + terms as f64 * costs.push_ns;
         let term_bytes = terms as f64 * list_bytes(request.images as f64, self.bits);
         let fixed_bytes = Codes::record_bytes(padded) + NUMBER_BYTES + 2 * request.dim;
+        let images = request.images as f64;
+        let to_lists = Costs::reach(images * term_bytes);
+        let to_vectors = Costs::reach(images * fixed_bytes as f64);
+        let query_ns = rotations * costs.rotation_ns
+            + costs.code_ns
+            + lookups * (costs.flip_ns + costs.bucket_ns * to_lists)
+            + entries * costs.entry(entries)
+            + with_terms(least_terms) * costs.estimate_ns * to_vectors
+            + candidates.min(limit) * costs.exact_ns * to_vectors;
+        let insert_ns =
+            rotations * costs.rotation_ns + costs.code_ns + terms as f64 * costs.push_ns * to_lists;
         Setting {
             terms,
             bits: self.bits,

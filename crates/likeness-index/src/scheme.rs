@@ -5,15 +5,19 @@
 //! What both can do is here, their durable form included; what only one can (certificates, the terms themselves)
 //! is reached by a `match`, which the compiler checks since there will be no third kind behind a caller's back.
 
+mod loader;
+
 use crate::candidates::Neighbor;
-use crate::cells::{Cells, CellsLoader, CellsParams, SearchParams};
+use crate::cells::{Cells, CellsParams, SearchParams};
 use crate::error::IndexError;
 use crate::filter::Filter;
 use crate::hyperplanes::{
-    Capped, Hyperplanes, HyperplanesLoader, HyperplanesParams, HyperplanesSearch, TermCandidate,
+    Capped, Hyperplanes, HyperplanesParams, HyperplanesSearch, TermCandidate,
 };
-use crate::rows::{RowChange, corrupt};
+use crate::rows::RowChange;
 use crate::vectors::{MemoryVectors, Vectors};
+
+pub use loader::TermLoader;
 
 /// Which terms vectors get.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -142,6 +146,11 @@ impl<V: Vectors> TermIndex<V> {
     /// Whether `number` is in the index.
     pub fn contains(&self, number: u64) -> bool {
         either!(self, index => index.contains(number))
+    }
+
+    /// Numbers and vectors, in an order that is the same for the same history.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = (u64, &[u16])> + '_> {
+        either!(self, index => Box::new(index.iter()))
     }
 
     /// Adds a vector, bf16 as raw bits.
@@ -325,122 +334,6 @@ impl<V: Vectors> TermIndex<V> {
                 })
                 .collect()),
             Self::Hyperplanes(index) => index.candidates(query, limit, probes, None),
-        }
-    }
-}
-
-/// Makes an index from its rows: pages and cells in any order, then postings in any order.
-#[derive(Debug)]
-pub enum TermLoader<V> {
-    /// See [`CellsLoader`].
-    Cells(Box<CellsLoader<V>>),
-    /// See [`HyperplanesLoader`].
-    Hyperplanes(Box<HyperplanesLoader<V>>),
-}
-
-impl<V: Vectors> TermLoader<V> {
-    /// Reads the head, and checks that the index is of the scheme that is wanted.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Foreign`] if the rows are of another kind, version or parameters,
-    /// [`IndexError::Corrupt`] if the head cannot be read; with the store of vectors.
-    pub fn new(scheme: TermScheme, vectors: V, head: &[u8]) -> Result<Self, (V, IndexError)> {
-        Ok(match scheme {
-            TermScheme::Cells(params) => {
-                Self::Cells(Box::new(CellsLoader::new(params, vectors, head)?))
-            }
-            TermScheme::Hyperplanes(params) => {
-                Self::Hyperplanes(Box::new(HyperplanesLoader::new(params, vectors, head)?))
-            }
-        })
-    }
-
-    /// All pages are below this.
-    pub fn num_pages(&self) -> u32 {
-        match self {
-            Self::Cells(loader) => loader.num_pages(),
-            Self::Hyperplanes(loader) => loader.num_pages(),
-        }
-    }
-
-    /// All cells are below this; 0 of hyperplanes.
-    pub fn num_cells(&self) -> u32 {
-        match self {
-            Self::Cells(loader) => loader.num_cells(),
-            Self::Hyperplanes(_) => 0,
-        }
-    }
-
-    /// The first part of the key of a [posting](crate::RowKey::Posting) is always below this.
-    pub fn num_groups(&self) -> u32 {
-        match self {
-            Self::Cells(loader) => loader.num_cells(),
-            Self::Hyperplanes(loader) => loader.num_pages(),
-        }
-    }
-
-    /// Gives the store of vectors back, of rows that could not be read.
-    pub fn into_vectors(self) -> V {
-        match self {
-            Self::Cells(loader) => loader.into_vectors(),
-            Self::Hyperplanes(loader) => loader.into_vectors(),
-        }
-    }
-
-    /// Takes a page.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Corrupt`].
-    pub fn page(&mut self, page: u32, row: &[u8]) -> Result<(), IndexError> {
-        match self {
-            Self::Cells(loader) => loader.page(page, row),
-            Self::Hyperplanes(loader) => loader.page(page, row),
-        }
-    }
-
-    /// Takes a cell.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Corrupt`]; hyperplanes have none.
-    pub fn cell(&mut self, cell: u32, row: &[u8]) -> Result<(), IndexError> {
-        match self {
-            Self::Cells(loader) => loader.cell(cell, row),
-            Self::Hyperplanes(_) => Err(corrupt(format!("cell {cell}: hyperplanes have none"))),
-        }
-    }
-
-    /// Takes what is stored of a vector; its group and page were given before.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Corrupt`].
-    pub fn posting(&mut self, group: u32, number: u64, row: &[u8]) -> Result<(), IndexError> {
-        match self {
-            Self::Cells(loader) => loader.posting(group, number, row),
-            Self::Hyperplanes(loader) => loader.posting(group, number, row),
-        }
-    }
-
-    /// Checks that nothing is missing.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Corrupt`] if vectors are missing.
-    pub fn check(&self) -> Result<(), IndexError> {
-        match self {
-            Self::Cells(loader) => loader.check(),
-            Self::Hyperplanes(loader) => loader.check(),
-        }
-    }
-
-    /// Returns the index, which keeps track of its rows from here on.
-    pub fn finish(self) -> TermIndex<V> {
-        match self {
-            Self::Cells(loader) => TermIndex::Cells(Box::new(loader.finish())),
-            Self::Hyperplanes(loader) => TermIndex::Hyperplanes(Box::new(loader.finish())),
         }
     }
 }

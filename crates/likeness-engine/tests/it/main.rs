@@ -13,4 +13,5 @@ mod recluster;
 mod remote_scorer;
 mod reviews;
 mod support;
+mod terms;
 mod views;

@@ -7,7 +7,7 @@ use super::codes::Codes;
 use super::flips::Flips;
 use super::padded_dim;
 use super::postings::Postings;
-use super::search::PREFETCH_AHEAD;
+use super::search::{PREFETCH_AHEAD, buckets_of};
 use super::tally::Tally;
 use crate::code::QueryCode;
 use crate::kernels::Kernels;
@@ -25,8 +25,10 @@ pub struct Costs {
     pub flip_ns: f64,
     /// Looking up a bucket: mostly one or two accesses to memory that no cache holds.
     pub bucket_ns: f64,
-    /// Counting an entry of a posting list.
+    /// Counting an entry of a posting list, if there are few: a cache holds the counts.
     pub entry_ns: f64,
+    /// Counting an entry, if there are a million: none does.
+    pub far_entry_ns: f64,
     /// Estimating a candidate's similarity from its code.
     pub estimate_ns: f64,
     /// Comparing a candidate exactly.
@@ -40,7 +42,13 @@ const NUM_TABLES: u32 = 32;
 const NUM_LISTS: u32 = 1 << 17;
 const NUM_CODES: u32 = 1 << 18;
 const VECTOR_BYTES: usize = 1 << 27;
-const NUM_ENTRIES: u32 = 1 << 14;
+const FEW_ENTRIES: u32 = 1 << 14;
+const MANY_ENTRIES: u32 = 1 << 20;
+/// Slots of which those entries are.
+const NUM_SLOTS: u32 = 1 << 24;
+/// Bits of a term, and buckets looked up for each.
+const BITS: usize = 16;
+const PROBES: usize = 32;
 const NUM_TRIALS: u32 = 1 << 11;
 /// Rounds of each measurement.
 const NUM_ROUNDS: usize = 9;
@@ -56,10 +64,30 @@ impl Costs {
             flip_ns: 32.0,
             bucket_ns: 60.0,
             entry_ns: 2.5,
+            far_entry_ns: 12.0,
             estimate_ns: 60.0 + 0.1 * dim,
             exact_ns: 20.0 + 0.35 * dim,
-            push_ns: 300.0,
+            push_ns: 350.0,
         }
+    }
+
+    /// How many times as long an access takes to memory of so many bytes as to the little that was measured: far
+    /// apart pages are in no table of the processor's either. Measured at 512 dimensions with 200,000 and a
+    /// million vectors (`drill plan`): a quarter more for each time that memory doubles.
+    pub(crate) fn reach(bytes: f64) -> f64 {
+        const MEASURED_BYTES: f64 = 1e8;
+        const PER_DOUBLING: f64 = 0.25;
+        1.0 + PER_DOUBLING * (bytes / MEASURED_BYTES).max(1.0).log2()
+    }
+
+    /// What counting an entry takes if there are so many.
+    pub(crate) fn entry(&self, entries: f64) -> f64 {
+        let (few, many) = (
+            f64::from(FEW_ENTRIES).log2(),
+            f64::from(MANY_ENTRIES).log2(),
+        );
+        let share = ((entries.max(1.0).log2() - few) / (many - few)).clamp(0.0, 1.0);
+        self.entry_ns + share * (self.far_entry_ns - self.entry_ns)
     }
 
     /// Measures this machine; takes about a second and 300 MB. `clock` tells the time since any fixed moment.
@@ -99,38 +127,52 @@ impl Costs {
             }
         });
 
-        let mut flips = Flips::default();
-        let flip_ns = time(NUM_TRIALS * 16, &mut || {
+        let (mut flips, mut buckets) = (Flips::default(), Vec::new());
+        let flip_ns = time(NUM_TRIALS * PROBES as u32, &mut || {
             for trial in 0..NUM_TRIALS as usize {
-                let first = trial % (dim - 16);
-                flips.start(&rotated[first..first + 16]);
-                black_box(flips.by_ref().take(16).sum::<u32>());
+                let first = trial % (dim - BITS);
+                let projections = &rotated[first..first + BITS];
+                buckets_of(projections, PROBES, &mut flips, &mut buckets);
+                black_box(&buckets);
             }
         });
 
-        // One after the other, as the terms of a vector are.
+        // One after the other, as the terms of a vector are; half of the lists are new ones.
         let mut tables = vec![Postings::new(1_024); NUM_TABLES as usize];
-        let num_slots = NUM_LISTS / NUM_ROUNDS as u32;
+        for slot in 0..NUM_LISTS {
+            for postings in &mut tables {
+                postings.push(random.below(NUM_LISTS), slot);
+            }
+        }
+        let num_slots = NUM_LISTS / 64;
         let push_ns = time(num_slots * NUM_TABLES, &mut || {
             for slot in 0..num_slots {
                 for postings in &mut tables {
-                    postings.push(random.below(NUM_LISTS), slot);
+                    postings.push(random.below(2 * NUM_LISTS), slot);
                 }
             }
         });
+        // Flipped bits are in no order that a table knows, and three buckets of four are not there.
         let bucket_ns = time(NUM_TRIALS * NUM_TABLES, &mut || {
-            for _ in 0..NUM_TRIALS {
+            for _ in 0..NUM_TRIALS / PROBES as u32 {
                 for postings in &tables {
-                    black_box(postings.get(random.below(NUM_LISTS)).first());
+                    for bucket in &mut buckets {
+                        *bucket = random.below(4 * NUM_LISTS);
+                    }
+                    for &bucket in &buckets {
+                        black_box(postings.get(bucket).first());
+                    }
                 }
             }
         });
 
-        let slots: Vec<u32> = (0..NUM_ENTRIES).map(|_| random.below(NUM_LISTS)).collect();
-        let entry_ns = time(NUM_ENTRIES, &mut || {
-            let mut tally = Tally::with_room(slots.len());
-            slots.iter().for_each(|&slot| tally.add(slot));
-            black_box(tally.counts().count());
+        let [entry_ns, far_entry_ns] = [FEW_ENTRIES, MANY_ENTRIES].map(|count| {
+            let slots: Vec<u32> = (0..count).map(|_| random.below(NUM_SLOTS)).collect();
+            time(count, &mut || {
+                let mut tally = Tally::with_room(slots.len());
+                slots.iter().for_each(|&slot| tally.add(slot));
+                black_box(tally.counts().count());
+            })
         });
 
         let mut codes = Codes::new(dim);
@@ -166,6 +208,7 @@ impl Costs {
             flip_ns,
             bucket_ns,
             entry_ns,
+            far_entry_ns,
             estimate_ns,
             exact_ns,
             push_ns,
@@ -202,6 +245,7 @@ mod tests {
             costs.flip_ns,
             costs.bucket_ns,
             costs.entry_ns,
+            costs.far_entry_ns,
             costs.estimate_ns,
             costs.exact_ns,
             costs.push_ns,

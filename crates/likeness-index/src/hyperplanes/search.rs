@@ -293,19 +293,14 @@ impl<V: Vectors> Hyperplanes<V> {
 
     /// Slots in the probed buckets, each with the number of its terms that led there.
     fn matches(&self, query: &Projected, probes: usize) -> Vec<(u32, u32)> {
-        let mut flips = Flips::default();
+        let (mut flips, mut buckets) = (Flips::default(), Vec::new());
         let mut lists = Vec::with_capacity(self.params.terms * probes.min(64));
         let terms = query.projections.chunks_exact(self.params.bits);
         for (postings, projections) in self.postings.iter().zip(terms) {
-            let term = term_of(projections);
-            flips.start(projections);
-            lists.extend(
-                flips
-                    .by_ref()
-                    .take(probes)
-                    .map(|flipped| postings.get(term ^ flipped))
-                    .filter(|list| !list.is_empty()),
-            );
+            buckets_of(projections, probes, &mut flips, &mut buckets);
+            // One after the other and nothing between, so that several are on their way from memory at once.
+            let found = buckets.iter().map(|&bucket| postings.get(bucket));
+            lists.extend(found.filter(|list| !list.is_empty()));
         }
         let num_entries: usize = lists.iter().map(|list| list.len()).sum();
         let mut tally = Tally::with_room(num_entries.min(self.len()));
@@ -326,6 +321,19 @@ impl<V: Vectors> Hyperplanes<V> {
             Kernels::prefetch(self.vectors.get(later.slot));
         }
     }
+}
+
+/// The buckets of a term to look up, `probes` or all there are.
+pub(super) fn buckets_of(
+    projections: &[f32],
+    probes: usize,
+    flips: &mut Flips,
+    buckets: &mut Vec<u32>,
+) {
+    let term = term_of(projections);
+    flips.start(projections);
+    buckets.clear();
+    buckets.extend(flips.by_ref().take(probes).map(|flipped| term ^ flipped));
 }
 
 /// The least number of matching terms among the first `limit`, ties included.

@@ -118,6 +118,7 @@ struct CostsView {
     flip: f64,
     bucket: f64,
     entry: f64,
+    far_entry: f64,
     estimate: f64,
     exact: f64,
     push: f64,
@@ -232,6 +233,7 @@ impl From<Costs> for CostsView {
             flip: costs.flip_ns,
             bucket: costs.bucket_ns,
             entry: costs.entry_ns,
+            far_entry: costs.far_entry_ns,
             estimate: costs.estimate_ns,
             exact: costs.exact_ns,
             push: costs.push_ns,
@@ -296,9 +298,10 @@ fn describe(plan: &PlanView) -> String {
          plan        {terms} terms of {bits} bits, {probes} probes: {images} images in {gibibytes:.2} GiB\n\
          recall      of pairs at cosine {similarity} or nearer; {recall} was asked for\n\
          {spread}\n\
+         to use it   [dedup] index_scheme = \"hyperplanes\", index_terms = {terms}, index_bits = {bits}, index_probes = {probes}\n\
          cut         at most {max_candidates} candidates of a query, {max_list} vectors in a list\n\
          costs       {origin}, ns: rotation {rotation:.0}, code {code:.0}, flip {flip:.0}, bucket {bucket:.0}, \
-         entry {entry:.1}, estimate {estimate:.0}, exact {exact:.0}, push {push:.0}",
+         entry {entry:.1} to {far_entry:.1}, estimate {estimate:.0}, exact {exact:.0}, push {push:.0}",
         terms = chosen.terms,
         bits = chosen.bits,
         probes = chosen.probes,
@@ -317,6 +320,7 @@ fn describe(plan: &PlanView) -> String {
         flip = costs.flip,
         bucket = costs.bucket,
         entry = costs.entry,
+        far_entry = costs.far_entry,
         estimate = costs.estimate,
         exact = costs.exact,
         push = costs.push,
@@ -349,7 +353,13 @@ mod tests {
         assert!(view.chosen.expected_recall >= 0.95);
         assert_eq!(view.dim, DEFAULT_DIM);
         let text = describe(&view);
-        for part in ["µs/query", "1,000,000 images", "no sample", "typical, ns"] {
+        for part in [
+            "µs/query",
+            "1,000,000 images",
+            "no sample",
+            "typical, ns",
+            "index_scheme = \"hyperplanes\", index_terms = ",
+        ] {
             assert!(text.contains(part), "{text}");
         }
         let json = serde_json::to_value(&view).unwrap();
