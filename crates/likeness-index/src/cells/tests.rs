@@ -1,4 +1,5 @@
 mod history;
+mod second_cell;
 
 use std::collections::BTreeMap;
 
