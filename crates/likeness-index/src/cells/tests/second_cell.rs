@@ -1,7 +1,7 @@
 //! Whether it would pay to put every vector into a second cell as well (SOAR: Sun et al., NeurIPS 2023, §3).
 //!
 //! Lists would be twice as long. So a search that looks into half as many cells reads as many codes, and the
-//! question is which of the two finds more. Not built: the second cell finds .3 to 2.7 points more, and under one
+//! question is which of the two finds more. Not built: the second cell finds at most 2.7 points more, and under one
 //! where recall is above .9. Its lists would take twice the memory, and an insertion twice the writes.
 
 use super::*;

@@ -41,7 +41,7 @@ const MAX_LOOKS: u64 = 12_000;
 /// a few are in doubt with a new one. A lower bound finds more small crops among few images; among many, the looks
 /// would go to strangers. No drawn stranger is above.
 const GREY: Grey = Grey {
-    low: 0.1,
+    low: 0.15,
     high: 0.98,
 };
 /// Share of the groups that are held out: of few pictures, more are for learning.
