@@ -30,7 +30,7 @@ pub(crate) fn large(num_vectors: u64, dim: usize, seed: u64) -> Outcome {
     let stats = index.stats();
     let queries: Vec<_> = (0..100).map(|_| mixture.draw(&mut random)).collect();
     let mut points = Vec::new();
-    for probes in [32, 128, 512] {
+    for probes in [32, 128, 512, 2_048] {
         let search = SearchParams {
             probes,
             epsilon: 2.5,
