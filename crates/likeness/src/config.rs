@@ -327,10 +327,7 @@ impl Config {
                 return Err(format!("`{name}` must be at least 1"));
             }
         }
-        self.dedup
-            .index_scheme()
-            .check()
-            .map_err(|reason| format!("`dedup`: {reason}"))?;
+        self.dedup.index_scheme().check()?;
         if self.flood.window.0 < MIN_FLOOD_WINDOW {
             return Err("`flood.window` must be at least 1s".to_owned());
         }

@@ -62,7 +62,7 @@ impl IndexScheme {
         ] {
             if !(1..=most).contains(&value) {
                 return Err(format!(
-                    "`index_{name}` must lie in 1..={most}, got `{value}`"
+                    "`dedup.index_{name}` must lie in 1..={most}, got `{value}`"
                 ));
             }
         }

@@ -90,7 +90,7 @@ impl Costs {
         self.entry_ns + share * (self.far_entry_ns - self.entry_ns)
     }
 
-    /// Measures this machine; takes about a second and 300 MB. `clock` tells the time since any fixed moment.
+    /// Measures this machine; takes some seconds and 300 MB. `clock` tells the time since any fixed moment.
     ///
     /// # Panics
     ///

@@ -6,8 +6,8 @@
 //! Head                    version, parameters, and how many vectors there are
 //! ```
 //!
-//! Terms follow from the vector and the seed, but to read them is two orders of magnitude cheaper than to
-//! project again. Which lists took a vector does not follow: a list that was full then may have become
+//! Terms follow from the vector and the seed, but to project again takes some rotations of the vector, and to read
+//! them none. Which lists took a vector does not follow: a list that was full then may have become
 //! shorter since (see the [module](super)).
 
 use std::collections::BTreeMap;

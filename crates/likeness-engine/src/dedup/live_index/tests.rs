@@ -14,9 +14,10 @@ const DIM: usize = 24;
 const N_IMAGES: u64 = 9_000;
 const BATCH: u64 = 64;
 
-/// Both schemes, with the probes that find near-copies: cells, and buckets of each term.
-const SCHEMES: [(IndexScheme, usize); 2] = [
-    (IndexScheme::Cells, 32),
+/// Both schemes, with the probes that find near-copies, cells or buckets of each term, and the candidates that are
+/// ranked: of hyperplanes more, since terms of 24 dimensions tell little.
+const SCHEMES: [(IndexScheme, usize, usize); 2] = [
+    (IndexScheme::Cells, 32, 100),
     (
         IndexScheme::Hyperplanes(Planes {
             terms: 24,
@@ -24,13 +25,14 @@ const SCHEMES: [(IndexScheme, usize); 2] = [
             max_list: 1_000,
         }),
         12,
+        1_000,
     ),
 ];
 
-fn config((of, probes): (IndexScheme, usize)) -> IndexConfig {
+fn config((of, probes, max_candidates): (IndexScheme, usize, usize)) -> IndexConfig {
     IndexConfig {
         scheme: scheme(of, DIM),
-        max_candidates: 1_000,
+        max_candidates,
         probes,
         epsilon: 3.0,
         exact_below: 1,
