@@ -188,7 +188,8 @@ fn fmt() -> anyhow::Result<Value> {
 }
 
 /// Arguments that select each set of features worth checking, from the manifests themselves: the
-/// default, every crate without its default features, and every other feature alone.
+/// default, every crate without its default features, and all features at once. Always over the whole workspace where
+/// features are added, so that dependencies keep the features (and the build outputs) that they have everywhere else.
 fn feature_sets(metadata: &Value) -> anyhow::Result<Vec<Vec<String>>> {
     let to_words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let mut sets: Vec<Vec<String>> = vec![to_words(&["--workspace"])];
@@ -207,16 +208,8 @@ fn feature_sets(metadata: &Value) -> anyhow::Result<Vec<Vec<String>>> {
         if !defaults.is_empty() {
             sets.push(to_words(&["-p", name, "--no-default-features"]));
         }
-        for feature in features.keys() {
-            let is_default = feature == "default" || defaults.iter().any(|name| name == feature);
-            if !is_default {
-                // Over the whole workspace, so that dependencies keep the features (and the
-                // build outputs) that they have everywhere else.
-                let feature = format!("{name}/{feature}");
-                sets.push(to_words(&["--workspace", "--features", &feature]));
-            }
-        }
     }
+    sets.push(to_words(&["--workspace", "--all-features"]));
     Ok(sets)
 }
 
@@ -268,18 +261,23 @@ fn rest_section() -> anyhow::Result<Value> {
 }
 
 /// Tables on PostgreSQL: the conformance suite against a server that is started here, and the scenarios of pins with their
-/// tables on it, with every product built in.
+/// tables on it.
 ///
 /// # Errors
 /// If the server cannot be started, or a check fails.
 pub(crate) fn postgres() -> anyhow::Result<Value> {
     let postgres = Postgres::start()?;
-    let mut suite = cargo(&["test", "--workspace", "--features", "likeness/full"])?;
-    suite
-        .args(["--test", "it", "postgres"])
-        .env("LIKENESS_TEST_POSTGRES", postgres.database("suite")?);
+    let binary = workspace::build_likeness_all_features()?;
+    let arguments = [
+        "test",
+        "--workspace",
+        "--all-features",
+        "--test",
+        "postgres",
+    ];
+    let mut suite = cargo(&arguments)?;
+    suite.env("LIKENESS_TEST_POSTGRES", postgres.database("suite")?);
     process::run(suite, BUILD_LIMIT)?;
-    let binary = workspace::build_likeness_full(false)?;
     rest::run_with(&binary, Some("pins"), &|number| {
         let url = postgres.database(&format!("rest_{number}"))?;
         Ok(vec![("LIKENESS__PINS__TABLES".to_owned(), url)])
@@ -385,7 +383,7 @@ mod tests {
     use super::{SECTIONS, feature_sets};
 
     #[test]
-    fn every_feature_that_is_not_a_default_is_a_set_of_its_own() {
+    fn feature_sets_are_the_default_none_and_all() {
         let metadata = json!({
             "workspace_members": ["a", "b"],
             "packages": [
@@ -404,7 +402,7 @@ mod tests {
             [
                 "--workspace",
                 "-p a --no-default-features",
-                "--workspace --features a/y"
+                "--workspace --all-features"
             ]
         );
     }

@@ -99,50 +99,45 @@ pub(crate) fn build_likeness() -> anyhow::Result<PathBuf> {
     existing(target()?.join("debug/likeness"))
 }
 
-/// Builds `likeness` with fail points and returns a copy of the binary under a name of its own, which
-/// the next build does not replace.
+/// Builds `likeness` with every feature, products and fail points alike, and returns a copy of the binary under a name
+/// of its own, which the next build does not replace. One build, because features of the lowest crate rebuild all above.
 ///
 /// # Errors
 /// If the build fails.
-pub(crate) fn build_likeness_failpoints() -> anyhow::Result<PathBuf> {
+pub(crate) fn build_likeness_all_features() -> anyhow::Result<PathBuf> {
     if let Some(binary) = std::env::var_os("LIKENESS_BINARY") {
         return existing(PathBuf::from(binary));
     }
-    process::run(
-        cargo(&[
-            "build",
-            "--workspace",
-            "--bin",
-            "likeness",
-            "--features",
-            "likeness/failpoints",
-        ])?,
-        BUILD_LIMIT,
-    )?;
-    let built = existing(target()?.join("debug/likeness"))?;
-    let kept = built.with_file_name("likeness-failpoints");
-    std::fs::copy(&built, &kept).with_context(|| format!("copying to {}", kept.display()))?;
-    Ok(kept)
+    let arguments = [
+        "build",
+        "--workspace",
+        "--bin",
+        "likeness",
+        "--all-features",
+    ];
+    process::run(cargo(&arguments)?, BUILD_LIMIT)?;
+    keep("debug", "likeness-all-features")
 }
 
-/// Builds `likeness` with every product, in the development profile or in release, and returns a copy of the binary
-/// under a name of its own, which the next build does not replace.
+/// Builds `likeness` in release with every product and returns a copy of the binary under a name of its own, which the
+/// next build does not replace.
 ///
 /// # Errors
 /// If the build fails.
-pub(crate) fn build_likeness_full(release: bool) -> anyhow::Result<PathBuf> {
+pub(crate) fn build_likeness_full_release() -> anyhow::Result<PathBuf> {
     if let Some(binary) = std::env::var_os("LIKENESS_BINARY") {
         return existing(PathBuf::from(binary));
     }
-    let mut build = cargo(&["build", "--workspace", "--bin", "likeness"])?;
+    let mut build = cargo(&["build", "--release", "--workspace", "--bin", "likeness"])?;
     build.args(["--features", "likeness/full"]);
-    let profile = if release { "release" } else { "debug" };
-    if release {
-        build.arg("--release");
-    }
     process::run(build, BUILD_LIMIT)?;
+    keep("release", "likeness-full")
+}
+
+/// Copies what was just built in a profile's folder.
+fn keep(profile: &str, name: &str) -> anyhow::Result<PathBuf> {
     let built = existing(target()?.join(profile).join("likeness"))?;
-    let kept = built.with_file_name("likeness-full");
+    let kept = built.with_file_name(name);
     std::fs::copy(&built, &kept).with_context(|| format!("copying to {}", kept.display()))?;
     Ok(kept)
 }

@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
 /// If something cannot be run, the rate is not taken, a way does not catch up in half a minute, or an event that was
 /// acknowledged is missing or counted twice.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
-    let binary = workspace::build_likeness_full(true)?;
+    let binary = workspace::build_likeness_full_release()?;
     let models = workspace::models(&binary)?;
     let temporary = tempfile::tempdir().context("making a folder")?;
     let mut results = serde_json::Map::new();

@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     };
     let bench = Bench {
         arguments,
-        binary: workspace::build_likeness_full(true)?,
+        binary: workspace::build_likeness_full_release()?,
         data,
         spill: temporary.path().join("spill"),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

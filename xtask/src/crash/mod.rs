@@ -87,7 +87,7 @@ pub(crate) struct Arguments {
 /// If anything acknowledged was lost, doubled or changed.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Value> {
     let started = Instant::now();
-    let binary = workspace::build_likeness_failpoints()?;
+    let binary = workspace::build_likeness_all_features()?;
     let models = workspace::models(&binary)?;
     let mut points = fail_points(&binary)?;
     let temporary = tempfile::tempdir().context("making a folder")?;

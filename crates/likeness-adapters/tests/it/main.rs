@@ -3,8 +3,6 @@
 mod damage;
 mod embedded;
 mod open_inference;
-#[cfg(feature = "postgres")]
-mod postgres;
 mod processes;
 mod sequenced;
 mod sqlite;
