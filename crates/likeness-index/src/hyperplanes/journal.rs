@@ -198,7 +198,22 @@ pub struct HyperplanesLoader<V> {
     index: Hyperplanes<V>,
     expected: usize,
     num_pages: u32,
+    unfiled: Unfiled,
 }
+
+/// Vectors that are read and not yet in their lists. Lists of one term after the other are filled with many of them:
+/// the tables of a term fit the processor's cache, those of all terms do not.
+#[derive(Debug, Default)]
+struct Unfiled {
+    slots: Vec<u32>,
+    /// By vector: a bit for each term, whether its list took the vector.
+    filed: Vec<u64>,
+    /// By term, then by vector.
+    terms: Vec<Vec<u32>>,
+}
+
+/// Vectors that are filed together: their terms take 16 MB if there are 64 terms.
+const FILED_TOGETHER: usize = if cfg!(test) { 64 } else { 1 << 16 };
 
 impl<V: Vectors> HyperplanesLoader<V> {
     /// Reads the head, and checks that the index is of the kind that is wanted.
@@ -217,6 +232,10 @@ impl<V: Vectors> HyperplanesLoader<V> {
                 index: Hyperplanes::with_vectors(params, vectors),
                 expected: head.num_vectors,
                 num_pages: head.num_pages,
+                unfiled: Unfiled {
+                    terms: vec![Vec::new(); params.terms],
+                    ..Unfiled::default()
+                },
             }),
             Err(error) => Err((vectors, error)),
         }
@@ -262,35 +281,63 @@ impl<V: Vectors> HyperplanesLoader<V> {
             .claim(number)
             .filter(|&slot| page_of(slot) == page)
             .ok_or_else(|| fail("twice, or in no page"))?;
-        index.directory.set(slot, PRESENT);
-        index.codes.restore(slot, stored.factor, &stored.code);
         let stored_terms = stored.terms.chunks_exact(term_bytes(bits));
-        for (at, (postings, bytes)) in index.postings.iter_mut().zip(stored_terms).enumerate() {
+        for (terms, bytes) in self.unfiled.terms.iter_mut().zip(stored_terms) {
             let mut word = [0; 4];
             word[..bytes.len()].copy_from_slice(bytes);
             let term = u32::from_le_bytes(word);
             if u64::from(term) >> bits != 0 {
                 return Err(fail("a term of too many bits"));
             }
-            let is_filed = stored.filed >> at & 1 == 1;
-            if !postings.restore(term, slot, is_filed) {
-                return Err(fail("in a list that is longer than any"));
-            }
+            terms.push(term);
+        }
+        self.unfiled.slots.push(slot);
+        self.unfiled.filed.push(stored.filed);
+        index.directory.set(slot, PRESENT);
+        index.codes.restore(slot, stored.factor, &stored.code);
+        if self.unfiled.slots.len() >= FILED_TOGETHER {
+            self.file()?;
         }
         Ok(())
     }
 
-    /// Checks that nothing is missing.
+    /// Puts vectors that were read into their lists, in the order in which they were read.
+    fn file(&mut self) -> Result<(), IndexError> {
+        let Unfiled {
+            slots,
+            filed,
+            terms,
+        } = &mut self.unfiled;
+        for (at, (postings, terms)) in self.index.postings.iter_mut().zip(terms).enumerate() {
+            for ((&term, &slot), filed) in terms.iter().zip(&*slots).zip(&*filed) {
+                if !postings.restore(term, slot, filed >> at & 1 == 1) {
+                    let number = self.index.directory.number(slot);
+                    return Err(corrupt(format!(
+                        "vector {number} in page {}: in a list that is longer than any",
+                        page_of(slot)
+                    )));
+                }
+            }
+            terms.clear();
+        }
+        slots.clear();
+        filed.clear();
+        Ok(())
+    }
+
+    /// Files what is left, and checks that nothing is missing.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Corrupt`] if vectors are missing.
-    pub fn check(&self) -> Result<(), IndexError> {
+    /// [`IndexError::Corrupt`] if vectors are missing, or are in lists that cannot be.
+    pub fn check(&mut self) -> Result<(), IndexError> {
+        self.file()?;
         check_count(self.index.len(), self.expected)
     }
 
-    /// Returns the index, which keeps track of its rows from here on.
+    /// Returns the index, [checked](Self::check), which keeps track of its rows from here on.
     pub fn finish(mut self) -> Hyperplanes<V> {
+        debug_assert!(self.unfiled.slots.is_empty(), "a loader is checked first");
         self.index.journal.is_on = true;
         self.index
     }

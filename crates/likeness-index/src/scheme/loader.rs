@@ -102,12 +102,12 @@ impl<V: Vectors> TermLoader<V> {
         }
     }
 
-    /// Checks that nothing is missing.
+    /// Checks that nothing is missing; the last step before [`finish`](Self::finish).
     ///
     /// # Errors
     ///
-    /// [`IndexError::Corrupt`] if vectors are missing.
-    pub fn check(&self) -> Result<(), IndexError> {
+    /// [`IndexError::Corrupt`] if vectors are missing, or are in lists that cannot be.
+    pub fn check(&mut self) -> Result<(), IndexError> {
         match self {
             Self::Cells(loader) => loader.check(),
             Self::Hyperplanes(loader) => loader.check(),
