@@ -14,12 +14,18 @@ PROBES += [16384]
 EPSILON = [1.0, 1.5, 1.9, 2.5, 3.0]
 #: 0 is no limit: everything that the error bound does not exclude is compared exactly.
 RERANK = [0, 100, 400]
+#: Rounds of refinement over all cells before the index is searched.
+ROUNDS = 2
+#: Under mixed load as many vectors are asked after, whether they are in the right cell, for each that comes in: what
+#: the pipeline does.
+REFINED = 4
 
-POINTER, U32, U64, I32, F32 = (
+POINTER, U32, U64, I32, I64, F32 = (
     ctypes.c_void_p,
     ctypes.c_uint32,
     ctypes.c_uint64,
     ctypes.c_int32,
+    ctypes.c_int64,
     ctypes.c_float,
 )
 SIGNATURES = {
@@ -27,6 +33,8 @@ SIGNATURES = {
     "likeness_free": (None, [POINTER]),
     "likeness_insert": (I32, [POINTER, U64, POINTER]),
     "likeness_insert_batch": (I32, [POINTER, POINTER, POINTER, U64]),
+    "likeness_refine": (I64, [POINTER, U32]),
+    "likeness_num_cells": (U32, [POINTER]),
     "likeness_search": (I32, [POINTER, POINTER, U32, U32, F32, U32, POINTER, POINTER]),
     "likeness_insert_search": (
         I32,
@@ -94,6 +102,10 @@ class Likeness(Contender):
             "likeness_insert_batch",
         )
 
+    def settle(self):
+        cells = self.library.likeness_num_cells(self.index)
+        check(self.library.likeness_refine(self.index, ROUNDS * cells), "likeness_refine")
+
     def adder(self, first, last):
         rows = addresses(self.data.base[first:last])
         index, insert = self.index, self.library.likeness_insert
@@ -145,6 +157,8 @@ class Likeness(Contender):
         numbers, similarities = self.answers(last - first)
         to_numbers, to_similarities = addresses(numbers), addresses(similarities)
         index, both = self.index, self.library.likeness_insert_search
+        refine, cells = self.library.likeness_refine, self.library.likeness_num_cells(index)
+        each = max(first // (REFINED * cells), 1)
         probes, epsilon, rerank = setting["probes"], setting["epsilon"], setting["rerank"]
 
         def pair(i):
@@ -161,6 +175,8 @@ class Likeness(Contender):
             )
             if found < 0:
                 raise SystemExit("likeness_insert_search failed")
+            if i % each == 0:
+                refine(index, 1)
 
         pair.arrays = (numbers, similarities)
         return pair

@@ -144,6 +144,37 @@ pub unsafe extern "C" fn likeness_remove(handle: *mut Handle, number: u64) -> i3
     }
 }
 
+/// Makes the next `cells` cells better; returns how many vectors changed their cell, or a negative status.
+///
+/// # Safety
+/// `handle` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn likeness_refine(handle: *mut Handle, cells: u32) -> i64 {
+    // SAFETY: the caller promises a live handle, or null.
+    let Some(handle) = (unsafe { handle.as_mut() }) else {
+        return i64::from(NULL);
+    };
+    let index = &mut handle.index;
+    let mut left = cells as usize;
+    let mut num_moved = 0;
+    while left > 0 && !index.is_empty() {
+        let count = left.min(index.num_cells());
+        num_moved += index.refine(count) as i64;
+        left -= count;
+    }
+    num_moved
+}
+
+/// How many cells there are.
+///
+/// # Safety
+/// `handle` is live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn likeness_num_cells(handle: *const Handle) -> u32 {
+    // SAFETY: the caller promises a live handle, or null.
+    unsafe { handle.as_ref() }.map_or(0, |handle| handle.index.num_cells() as u32)
+}
+
 /// Searches; returns how many of `k` were found, best first.
 ///
 /// # Safety

@@ -47,7 +47,7 @@ mod vectors;
 pub use audit::{Audit, Recall};
 pub use candidates::{Candidate, Candidates, Neighbor, merge_top_k};
 pub use cells::{
-    Accuracy, Answer, Cells, CellsLoader, CellsParams, CellsStats, Certificate, Metric,
+    Accuracy, Answer, Cells, CellsLoader, CellsParams, CellsStats, Certificate, Metric, Refinement,
     SearchParams,
 };
 pub use compare::{cosine, inner_product};

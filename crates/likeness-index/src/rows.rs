@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads the first bytes of a head: what kind of index this is, and in which version.
+/// Reads the first bytes of a head: what kind of index this is, and in which version, which it returns.
 ///
 /// # Errors
 ///
@@ -84,18 +84,19 @@ pub(crate) fn check_kind(
     reader: &mut Reader<'_>,
     magic: [u8; 4],
     kind: &str,
-    version: u32,
-) -> Result<(), IndexError> {
+    versions: std::ops::RangeInclusive<u32>,
+) -> Result<u32, IndexError> {
     if reader.take().ok_or_else(cut_off)? != magic {
         return Err(foreign(format!("these rows are not an index of {kind}")));
     }
     let found = reader.u32().ok_or_else(cut_off)?;
-    if found != version {
+    if !versions.contains(&found) {
         return Err(foreign(format!(
-            "rows of version {found}; this program reads version {version}"
+            "rows of version {found}; this program reads version {}",
+            versions.end()
         )));
     }
-    Ok(())
+    Ok(found)
 }
 
 pub(crate) fn cut_off() -> IndexError {

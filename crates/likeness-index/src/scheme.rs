@@ -8,7 +8,7 @@
 mod loader;
 
 use crate::candidates::Neighbor;
-use crate::cells::{Cells, CellsParams, SearchParams};
+use crate::cells::{Cells, CellsParams, Refinement, SearchParams};
 use crate::error::IndexError;
 use crate::filter::Filter;
 use crate::hyperplanes::{
@@ -242,6 +242,30 @@ impl<V: Vectors> TermIndex<V> {
     /// As [`Cells::restore_vector`].
     pub fn restore_vector(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
         either!(self, index => index.restore_vector(number, vector))
+    }
+
+    /// How many cells there are. Hyperplanes have none.
+    pub fn num_cells(&self) -> usize {
+        match self {
+            Self::Cells(index) => index.num_cells(),
+            Self::Hyperplanes(_) => 0,
+        }
+    }
+
+    /// Finds out what would make the next cell better: see [`Cells::next_refinement`]. Hyperplanes stay as they are.
+    pub fn next_refinement(&self) -> Option<Refinement> {
+        match self {
+            Self::Cells(index) => index.next_refinement(),
+            Self::Hyperplanes(_) => None,
+        }
+    }
+
+    /// Does what [`next_refinement`](Self::next_refinement) has found; returns how many vectors changed their cell.
+    pub fn apply(&mut self, refinement: Refinement) -> usize {
+        match self {
+            Self::Cells(index) => index.apply(refinement),
+            Self::Hyperplanes(_) => 0,
+        }
     }
 
     /// What full lists have not taken. Cells are split instead.

@@ -32,7 +32,9 @@ interpolated over that of what is missed; a dash says that no setting got there.
 searched for and then inserted, each at once, into an index that holds the rest, at the fastest setting
 with recall of at least 0.99; likeness does both in one pass. *Inserts* are in batches of 1,000 into an
 index that grows (training not counted; ScaNN: into a full one), and one by one into a full one. *Bytes*
-is how much the process grew by, with the vectors themselves. *Build* is training and inserting all.
+is how much the process grew by, with the vectors themselves. *Build* is training, inserting all, and what an
+index does when there is time: likeness goes over its cells twice before it is searched, and under mixed load
+asks of four vectors for each that comes in whether they are in the right cell, as the pipeline does.
 A star marks a figure whose process was kept from its CPU for more than 5 % of the time.
 
 Lists and leaves are multiples of the square root of the number of vectors.

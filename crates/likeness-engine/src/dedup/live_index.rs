@@ -37,7 +37,7 @@ use super::config::{DedupConfig, IndexScheme};
 use super::records::{Candidate, NumberRecord};
 use audit::{AuditConfig, Auditor};
 use capped::CappedTerms;
-pub(super) use decision::{BLOCK, Before};
+pub(super) use decision::{BLOCK, Before, REFINED_PER_IMAGE, refine_after};
 use decision::{best_first, index_end};
 pub(super) use recent::{Recent, SEGMENT};
 use rows::{Index, Loaded, each_record};
@@ -270,10 +270,13 @@ impl LiveIndex {
         rows::clear(state, num_images).await?;
         let mut index = TermIndex::with_vectors(self.config.scheme, vectors);
         each_record(state, 0..num_images, |number, record| {
-            let Some(record) = record else { return Ok(()) };
-            index
-                .insert(number.0, &record.bf16()?)
-                .map_err(|error| corrupt(&error))
+            if let Some(record) = record {
+                index
+                    .insert(number.0, &record.bf16()?)
+                    .map_err(|error| corrupt(&error))?;
+            }
+            refine_after(&mut index, number.0);
+            Ok(())
         })
         .await?;
         index.confirm_vectors();

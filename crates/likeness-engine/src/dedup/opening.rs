@@ -11,7 +11,9 @@ use likeness_index::{OpenedVectors, TermIndex, TermScheme};
 use likeness_vision::PdqHash;
 
 use super::config::DedupConfig;
-use super::live_index::{BLOCK, IndexConfig, LiveIndex, SEGMENT, corrupt, scheme, write_all};
+use super::live_index::{
+    BLOCK, IndexConfig, LiveIndex, SEGMENT, corrupt, refine_after, scheme, write_all,
+};
 use super::records::NumberRecord;
 use super::tables::{encode, number_key};
 
@@ -87,6 +89,7 @@ async fn write_new(
                 index
                     .insert(number, &vector)
                     .map_err(|error| corrupt(&error))?;
+                refine_after(&mut index, number);
             }
         }
     }

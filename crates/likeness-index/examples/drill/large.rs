@@ -1,5 +1,6 @@
 //! A large index: built, its rows written, opened from them, searched.
 
+use std::error::Error;
 use std::time::Instant;
 
 use likeness_index::{Cells, CellsParams, SearchParams, TermIndex, TermScheme, bf16};
@@ -8,7 +9,10 @@ use crate::mixture::{Mixture, Random, measure};
 use crate::rows::Rows;
 use crate::{Outcome, TOP_K};
 
-pub(crate) fn large(num_vectors: u64, dim: usize, seed: u64) -> Outcome {
+/// Cells between two words on how far refining is.
+const REFINED_AT_ONCE: usize = 1_000;
+
+pub(crate) fn large(num_vectors: u64, dim: usize, rounds: u64, seed: u64) -> Outcome {
     let mut random = Random::new(seed);
     let mixture = Mixture::new(&mut random, (num_vectors / 100).max(1) as usize, dim);
     let params = CellsParams::new(dim);
@@ -27,19 +31,25 @@ pub(crate) fn large(num_vectors: u64, dim: usize, seed: u64) -> Outcome {
             );
         }
     }
-    let stats = index.stats();
     let queries: Vec<_> = (0..100).map(|_| mixture.draw(&mut random)).collect();
-    let mut points = Vec::new();
-    for probes in [32, 128, 512, 2_048] {
-        let search = SearchParams {
-            probes,
-            epsilon: 2.5,
-            ..SearchParams::default()
-        };
-        let (recall, per_second) = measure(&index, &queries, &search)?;
-        eprintln!("{probes} probes: recall@10 {recall:.4}, {per_second:.0} queries/s");
-        points.push(format!("{{\"probes\":{probes},\"recall_at_10\":{recall:.4},\"queries_per_second\":{per_second:.0}}}"));
+    let mut points = searched(&index, &queries, 0)?;
+    let started = Instant::now();
+    for round in 1..=rounds {
+        let mut left = index.num_cells();
+        let mut num_moved = 0;
+        while left > 0 {
+            let count = left.min(REFINED_AT_ONCE);
+            num_moved += index.refine(count);
+            left -= count;
+        }
+        let elapsed = started.elapsed().as_secs_f64();
+        eprintln!("round {round}: {num_moved} vectors moved, {elapsed:.0} s in all");
     }
+    let refining = started.elapsed().as_secs_f64();
+    if rounds > 0 {
+        points.extend(searched(&index, &queries, rounds)?);
+    }
+    let stats = index.stats();
     // Rows one by one, as a store would hand them over; the time of the store itself is not in it.
     index.track_changes();
     let changes = index.changes();
@@ -63,7 +73,7 @@ pub(crate) fn large(num_vectors: u64, dim: usize, seed: u64) -> Outcome {
     }
     let overhead = stats.list_bytes + stats.router_bytes + stats.directory_bytes;
     println!(
-        "{{\"drill\":\"large\",\"seed\":{seed},\"vectors\":{num_vectors},\"dim\":{dim},\"inserts_per_second\":{:.0},\"points\":[{}],\"cells\":{},\"bytes_per_vector\":{:.1},\"list_bytes_per_vector\":{:.1},\"exact_vector_bytes\":{},\"row_bytes\":{row_bytes},\"load_seconds\":{opening:.2}}}",
+        "{{\"drill\":\"large\",\"seed\":{seed},\"vectors\":{num_vectors},\"dim\":{dim},\"inserts_per_second\":{:.0},\"rounds\":{rounds},\"refine_seconds\":{refining:.1},\"points\":[{}],\"cells\":{},\"bytes_per_vector\":{:.1},\"list_bytes_per_vector\":{:.1},\"exact_vector_bytes\":{},\"row_bytes\":{row_bytes},\"load_seconds\":{opening:.2}}}",
         num_vectors as f64 / inserting,
         points.join(","),
         stats.num_cells,
@@ -72,4 +82,24 @@ pub(crate) fn large(num_vectors: u64, dim: usize, seed: u64) -> Outcome {
         stats.vector_bytes,
     );
     Ok(())
+}
+
+/// Recall and speed at several numbers of probes, as JSON.
+fn searched(
+    index: &Cells,
+    queries: &[Vec<f32>],
+    rounds: u64,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut points = Vec::new();
+    for probes in [32, 128, 512, 2_048] {
+        let search = SearchParams {
+            probes,
+            epsilon: 2.5,
+            ..SearchParams::default()
+        };
+        let (recall, per_second) = measure(index, queries, &search)?;
+        eprintln!("{probes} probes: recall@10 {recall:.4}, {per_second:.0} queries/s");
+        points.push(format!("{{\"rounds\":{rounds},\"probes\":{probes},\"recall_at_10\":{recall:.4},\"queries_per_second\":{per_second:.0}}}"));
+    }
+    Ok(points)
 }

@@ -4,15 +4,16 @@
 //! cargo run --release -p likeness-index --example drill -- soak  --operations 1000000 --seed 1
 //! cargo run --release -p likeness-index --example drill -- soak  --operations 1000000 --scheme hyperplanes
 //! cargo run --release -p likeness-index --example drill -- drift --vectors 200000 --dim 256
-//! cargo run --release -p likeness-index --example drill -- large --vectors 10000000 --dim 256
+//! cargo run --release -p likeness-index --example drill -- large --vectors 10000000 --dim 256 --rounds 2
 //! cargo run --release -p likeness-index --example drill -- plan  --vectors 1000000 --dim 512
 //! ```
 //!
-//! - `soak`: a random history of insertions, removals, updates, commits, crashes and reopenings, checked
-//!   against a plain map. Fails if a number is lost, doubled or wrong, or if recall@10 is below 0.95.
+//! - `soak`: a random history of insertions, removals, updates, refinements, commits, crashes and reopenings,
+//!   checked against a plain map. Fails if a number is lost, doubled or wrong, or if recall@10 is below 0.95.
 //! - `drift`: inserts cluster by cluster, removes half, inserts other vectors, and compares recall and
 //!   speed with an index built of the same vectors in random order.
-//! - `large`: builds, writes rows, opens from them and searches a large index within memory.
+//! - `large`: builds and searches a large index within memory, refines all cells that many rounds, searches again,
+//!   writes rows and opens from them.
 //! - `plan`: plans hyperplanes, builds what the plan says, and compares what it expected. Fails if the recall is
 //!   more than a point below what was planned, or if a query takes less than half or more than twice as long.
 
@@ -65,6 +66,7 @@ fn main() -> Outcome {
         Some("large") => large::large(
             value("--vectors", 10_000_000)?,
             value("--dim", 256)? as usize,
+            value("--rounds", 2)?,
             seed,
         ),
         Some("plan") => plan::plan(
@@ -74,7 +76,7 @@ fn main() -> Outcome {
         ),
         _ => Err(
             "usage: drill soak|drift|large|plan [--operations N] [--vectors N] [--dim D] \
-                  [--scheme cells|hyperplanes] [--seed S]"
+                  [--rounds N] [--scheme cells|hyperplanes] [--seed S]"
                 .into(),
         ),
     }

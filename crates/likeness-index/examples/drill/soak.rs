@@ -54,6 +54,7 @@ fn search(probes: usize, epsilon: f32) -> TermSearch {
 pub(crate) fn soak(terms: Terms, operations: u64, seed: u64) -> Outcome {
     const NUMBERS: u64 = 20_000;
     const COMMIT_EVERY: u64 = 200;
+    const REFINE_EVERY: u64 = 30;
     const SOAK_RECALL: f64 = 0.95;
     eprintln!("seed {seed}");
     let mut random = Random::new(seed);
@@ -67,7 +68,7 @@ pub(crate) fn soak(terms: Terms, operations: u64, seed: u64) -> Outcome {
     let mut rows = Rows::default();
     rows.apply(index.changes());
     let (mut plain, mut committed) = (BTreeMap::new(), BTreeMap::new());
-    let mut counts = [0u64; 6];
+    let mut counts = [0u64; 7];
     let mut recalls = Vec::new();
     for operation in 1..=operations {
         let number = random.below(NUMBERS) * 7;
@@ -107,6 +108,12 @@ pub(crate) fn soak(terms: Terms, operations: u64, seed: u64) -> Outcome {
                 counts[3] += 1;
             }
         }
+        if operation % REFINE_EVERY == 0
+            && let Some(refinement) = index.next_refinement()
+        {
+            index.apply(refinement);
+            counts[6] += 1;
+        }
         if operation % COMMIT_EVERY == 0 {
             rows.apply(index.changes());
             committed.clone_from(&plain);
@@ -130,7 +137,7 @@ pub(crate) fn soak(terms: Terms, operations: u64, seed: u64) -> Outcome {
     };
     let worst = recalls.iter().copied().fold(1.0, f64::min);
     println!(
-        "{{\"drill\":\"soak\",\"scheme\":\"{}\",\"seed\":{seed},\"operations\":{operations},\"inserts\":{},\"removes\":{},\"updates\":{},\"crashes\":{},\"commits\":{},\"checks\":{},\"vectors\":{},\"splits\":{splits},\"worst_recall_at_10\":{worst:.4}}}",
+        "{{\"drill\":\"soak\",\"scheme\":\"{}\",\"seed\":{seed},\"operations\":{operations},\"inserts\":{},\"removes\":{},\"updates\":{},\"crashes\":{},\"commits\":{},\"checks\":{},\"refined\":{},\"vectors\":{},\"splits\":{splits},\"worst_recall_at_10\":{worst:.4}}}",
         terms.name,
         counts[0],
         counts[1],
@@ -138,6 +145,7 @@ pub(crate) fn soak(terms: Terms, operations: u64, seed: u64) -> Outcome {
         counts[3],
         counts[4],
         counts[5],
+        counts[6],
         index.len(),
     );
     if worst < SOAK_RECALL {

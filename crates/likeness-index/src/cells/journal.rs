@@ -26,7 +26,9 @@ use crate::rows::{
 use crate::vectors::Vectors;
 
 /// Version of the rows.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version before cells were refined: its head does not say which is next.
+const UNREFINED: u32 = 1;
 /// First bytes of the head: an index of cells.
 const MAGIC: [u8; 4] = *b"LKCI";
 
@@ -49,6 +51,10 @@ impl Journal {
             self.cells.insert(cell);
             self.head = true;
         }
+    }
+
+    pub(super) fn touch_head(&mut self) {
+        self.head |= self.is_on;
     }
 
     pub(super) fn touch_page(&mut self, slot: u32) {
@@ -181,6 +187,7 @@ impl<V: Vectors> Cells<V> {
         ] {
             row.extend(counter.to_le_bytes());
         }
+        row.extend(self.counters.next_refined.to_le_bytes());
         row.extend(floats(self.router.root()));
         row
     }
@@ -199,7 +206,7 @@ struct Head {
 impl Head {
     fn read(params: &CellsParams, row: &[u8]) -> Result<Self, IndexError> {
         let mut reader = Reader(row);
-        check_kind(&mut reader, MAGIC, "cells", VERSION)?;
+        let version = check_kind(&mut reader, MAGIC, "cells", UNREFINED..=VERSION)?;
         let found = reader.cells_params().ok_or_else(cut_off)?;
         // How long lists may grow is no property of the rows: it can be changed.
         let wanted = CellsParams {
@@ -209,7 +216,7 @@ impl Head {
         if found != wanted {
             return Err(foreign(format!("rows of {found:?}, wanted {params:?}")));
         }
-        let head = reader.cells_head().ok_or_else(cut_off)?;
+        let head = reader.cells_head(version).ok_or_else(cut_off)?;
         let padded_dim = params.dim.next_multiple_of(crate::rotation::DIM_STEP);
         if head.root.len() != padded_dim {
             return Err(corrupt("head: a root of another length"));
@@ -232,8 +239,8 @@ impl Reader<'_> {
         })
     }
 
-    fn cells_head(&mut self) -> Option<Head> {
-        Some(Head {
+    fn cells_head(&mut self, version: u32) -> Option<Head> {
+        let mut head = Head {
             num_vectors: self.usize()?,
             num_cells: self.u32()?,
             num_pages: self.u32()?,
@@ -241,10 +248,16 @@ impl Reader<'_> {
                 splits: self.u64()?,
                 dissolved: self.u64()?,
                 moved: self.u64()?,
+                next_refined: 0,
             },
             renew_at: self.usize()?,
-            root: read_floats(self.rest())?,
-        })
+            root: Vec::new(),
+        };
+        if version > UNREFINED {
+            head.counters.next_refined = self.u32()?;
+        }
+        head.root = read_floats(self.rest())?;
+        Some(head)
     }
 }
 

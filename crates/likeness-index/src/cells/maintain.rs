@@ -25,7 +25,7 @@ const NUM_NEIGHBOURS: usize = 32;
 /// A seed moves to the mean of this share of a full list: its nearest vectors.
 const SHIFT_SHARE: usize = 8;
 /// Least vectors a mean is worth taking of.
-const MIN_MEAN: usize = 8;
+pub(super) const MIN_MEAN: usize = 8;
 /// Rounds of k-means for a seed.
 const SEED_ROUNDS: usize = 2;
 /// Rounds of 2-means for a cut. It is local and will be cut again: the last percent is not worth more.
@@ -36,9 +36,17 @@ const MIN_SHARE: usize = 8;
 const ROUNDING: f32 = 1.001;
 
 /// A cell's vectors, rotated, by slot.
-struct Members {
-    slots: Vec<u32>,
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    pub(super) slots: Vec<u32>,
     vectors: Vec<f32>,
+}
+
+impl Members {
+    /// Slots with their vectors, of so many components.
+    pub(super) fn iter(&self, dim: usize) -> impl Iterator<Item = (&u32, &[f32])> {
+        self.slots.iter().zip(self.vectors.chunks_exact(dim))
+    }
 }
 
 impl<V: Vectors> Cells<V> {
@@ -210,12 +218,7 @@ impl<V: Vectors> Cells<V> {
             .map(|near| near.cell)
             .filter(|cell| !parts.contains(cell))
             .collect();
-        for ((&slot, vector), side) in members
-            .slots
-            .iter()
-            .zip(members.vectors.chunks_exact(dim))
-            .zip(sides)
-        {
+        for ((&slot, vector), side) in members.iter(dim).zip(sides) {
             let target = self.nearest_after_cut(vector, &old, parts[side], &neighbours);
             self.counters.moved += u64::from(target != parts[side]);
             self.push(target, slot, vector);
@@ -269,11 +272,7 @@ impl<V: Vectors> Cells<V> {
         self.counters.dissolved += 1;
         let members = self.members(cell);
         self.retire(cell);
-        for (&slot, vector) in members
-            .slots
-            .iter()
-            .zip(members.vectors.chunks_exact(self.layout.padded_dim()))
-        {
+        for (&slot, vector) in members.iter(self.layout.padded_dim()) {
             let query = RotatedQuery::new(self.kernels, vector.to_vec());
             let target = self.router.nearest(&query, 1)[0].cell;
             self.push(target, slot, vector);
@@ -289,8 +288,7 @@ impl<V: Vectors> Cells<V> {
         let centroid = self.mean_of(&members.slots);
         self.retire(cell);
         let cell = self.new_cell(&centroid);
-        let rows = members.vectors.chunks_exact(self.layout.padded_dim());
-        for (&slot, vector) in members.slots.iter().zip(rows) {
+        for (&slot, vector) in members.iter(self.layout.padded_dim()) {
             self.push(cell, slot, vector);
         }
     }
@@ -308,13 +306,13 @@ impl<V: Vectors> Cells<V> {
     }
 
     /// By slot, so that what follows does not depend on the order of the list.
-    fn member_slots(&self, cell: u32) -> Vec<u32> {
+    pub(super) fn member_slots(&self, cell: u32) -> Vec<u32> {
         let mut slots: Vec<u32> = self.lists[cell as usize].slots(self.layout).collect();
         slots.sort_unstable();
         slots
     }
 
-    fn members(&self, cell: u32) -> Members {
+    pub(super) fn members(&self, cell: u32) -> Members {
         let slots = self.member_slots(cell);
         let mut vectors = Vec::with_capacity(slots.len() * self.layout.padded_dim());
         for (idx, &slot) in slots.iter().enumerate() {

@@ -20,6 +20,7 @@ mod journal;
 mod list;
 mod maintain;
 mod probe;
+mod refine;
 mod router;
 mod search;
 mod stats;
@@ -39,6 +40,7 @@ use list::List;
 use router::{RotatedQuery, Router};
 
 pub use journal::CellsLoader;
+pub use refine::Refinement;
 pub use search::{Accuracy, Answer, Certificate, SearchParams};
 pub use stats::CellsStats;
 
@@ -161,6 +163,11 @@ impl<V: Vectors> Cells<V> {
         self.len() == 0
     }
 
+    /// How many cells there are.
+    pub fn num_cells(&self) -> usize {
+        self.router.len()
+    }
+
     /// Whether `number` is in the index.
     pub fn contains(&self, number: u64) -> bool {
         self.directory.slot(number).is_some()
@@ -225,7 +232,7 @@ impl<V: Vectors> Cells<V> {
         self.journal.remember(cell, slot, number);
         self.directory.remove(slot);
         self.journal.touch_page(slot);
-        if self.lists[cell as usize].len() < self.params.max_list / DISSOLVE_SHARE {
+        if self.is_short(cell) {
             self.dissolve(cell);
         }
         true
@@ -352,6 +359,11 @@ impl<V: Vectors> Cells<V> {
     /// Length of a list at which it is split.
     fn max_list(&self) -> usize {
         self.params.max_list.max(self.len() / MANY_CELLS)
+    }
+
+    /// Whether a cell has so few vectors that they are better off elsewhere.
+    fn is_short(&self, cell: u32) -> bool {
+        self.lists[cell as usize].len() < self.params.max_list / DISSOLVE_SHARE
     }
 
     /// Appends a slot with its rotated vector to the list of a cell.

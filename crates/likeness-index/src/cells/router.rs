@@ -12,6 +12,10 @@ const STRIDE: usize = 8;
 const MIN_OVERSAMPLING: usize = 14;
 const MAX_OVERSAMPLING: usize = 128;
 
+/// The standard deviation of the estimate of a centroid's distance, as a share of the squared distance of the query
+/// and the root over √D: 2·√((1−a²)/a²) with a = .8, for centroids that are as far from the root as the query.
+const ERROR_SHARE: f32 = 1.5;
+
 /// Centroids on their way from memory while one is compared.
 const PREFETCH_AHEAD: usize = 2;
 
@@ -120,6 +124,13 @@ impl Router {
         self.positions[cell as usize] = u32::MAX;
     }
 
+    /// Moves a cell that is there.
+    pub(crate) fn replace(&mut self, cell: u32, centroid: &[f32]) {
+        self.remove(cell);
+        // There are no more cells than before, so the root stays.
+        self.insert(cell, centroid);
+    }
+
     pub(crate) fn root(&self) -> &[f32] {
         &self.root
     }
@@ -176,12 +187,33 @@ impl Router {
     pub(crate) fn nearest(&self, query: &RotatedQuery, count: usize) -> Vec<Near> {
         let count = count.min(self.len());
         let wanted = count + count.min(MAX_OVERSAMPLING) + MIN_OVERSAMPLING;
+        let mut near = self.compared(query, &self.promising(query, wanted, f32::INFINITY));
+        if near.len() > count && count > 0 {
+            near.select_nth_unstable(count - 1);
+        }
+        near.truncate(count);
+        near.sort_unstable();
+        near.into_iter().map(Near::of_key).collect()
+    }
+
+    /// Returns the nearest cell but one, if it is nearer than `distance`.
+    pub(crate) fn nearer(&self, query: &RotatedQuery, distance: f32, but: u32) -> Option<Near> {
+        let around = self.kernels.squared_distance_f32(&query.vector, &self.root);
+        let limit = distance + around * ERROR_SHARE / (query.vector.len() as f32).sqrt();
+        let mut hits = self.promising(query, 2 + MIN_OVERSAMPLING, limit);
+        hits.retain(|hit| hit.slot != but);
+        let nearest = self.compared(query, &hits).into_iter().min()?;
+        Some(Near::of_key(nearest)).filter(|near| near.distance < distance)
+    }
+
+    /// The `wanted` cells with the least estimates up to `limit`, in no order.
+    fn promising(&self, query: &RotatedQuery, wanted: usize, limit: f32) -> Vec<Hit> {
         let mut hits: Vec<Hit> = Vec::with_capacity(wanted * 2 + STRIDE * 32);
         let mut scan = ScanQuery {
             table: &query.table,
             add: self.kernels.squared_distance_f32(&query.vector, &self.root),
             error: 0.0,
-            limit: f32::INFINITY,
+            limit,
         };
         let num_blocks = self.codes.num_blocks();
         for first in (0..num_blocks).step_by(STRIDE) {
@@ -193,8 +225,12 @@ impl Router {
             }
         }
         keep_best(&mut hits, wanted);
-        let mut near: Vec<u64> = hits
-            .iter()
+        hits
+    }
+
+    /// Exact distances of cells, as [`order_key`]s.
+    fn compared(&self, query: &RotatedQuery, hits: &[Hit]) -> Vec<u64> {
+        hits.iter()
             .enumerate()
             .map(|(idx, hit)| {
                 if let Some(later) = hits.get(idx + PREFETCH_AHEAD) {
@@ -202,13 +238,7 @@ impl Router {
                 }
                 order_key(self.distance(query, hit.slot), hit.slot)
             })
-            .collect();
-        if near.len() > count && count > 0 {
-            near.select_nth_unstable(count - 1);
-        }
-        near.truncate(count);
-        near.sort_unstable();
-        near.into_iter().map(Near::of_key).collect()
+            .collect()
     }
 
     /// Returns all cells, nearest first, by exact distances.

@@ -9,6 +9,8 @@ pub(crate) struct Counters {
     pub(crate) splits: u64,
     pub(crate) dissolved: u64,
     pub(crate) moved: u64,
+    /// The next cell to refine is the first from this name on.
+    pub(crate) next_refined: u32,
 }
 
 /// How an index is doing.
@@ -37,7 +39,7 @@ pub struct CellsStats {
     pub splits: u64,
     /// Cells dissolved so far.
     pub dissolved: u64,
-    /// Vectors moved by splits so far.
+    /// Vectors moved to other cells by splits and refinement so far.
     pub moved: u64,
 }
 

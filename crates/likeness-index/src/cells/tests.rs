@@ -198,6 +198,72 @@ fn few_probes_find_most() {
 }
 
 #[test]
+fn refined_cells_find_more_with_as_many_probes() {
+    let mut index = index_of(0..5_000);
+    let before = index.stats();
+    let recall = |index: &Cells| {
+        let params = SearchParams {
+            probes: 6,
+            ..SearchParams::default()
+        };
+        let mut found = 0;
+        for query in 0..100 {
+            let query = vector(query * 53 + 100_000);
+            let exact = numbers(&index.search_exact(&query, 10, None).unwrap());
+            let answer = index.search(&query, 10, &params, None).unwrap();
+            let is_wanted = |number: &&u64| exact.contains(number);
+            found += numbers(&answer.neighbors).iter().filter(is_wanted).count();
+        }
+        found
+    };
+    let found = recall(&index);
+    let first = index.refine(index.num_cells());
+    let second = index.refine(index.num_cells());
+    assert!(second < first, "{second} moved after {first}");
+    let after = index.stats();
+    assert_eq!(after.num_vectors, before.num_vectors);
+    assert!(after.quantisation_error < 0.97 * before.quantisation_error);
+    assert!(recall(&index) > found, "{found} before");
+}
+
+#[test]
+fn what_was_found_for_a_cell_that_changed_is_not_done() {
+    let mut index = index_of(0..500);
+    let refinement = index.next_refinement().unwrap();
+    for number in 0..400 {
+        index.remove(number);
+    }
+    index.apply(refinement);
+    assert_eq!(index.len(), 100);
+    for number in 400..500 {
+        let answer = index.search(&vector(number), 1, &thorough(), None).unwrap();
+        assert!(answer.neighbors[0].similarity > 0.999);
+    }
+    let mut empty = Cells::new(params());
+    assert!(empty.next_refinement().is_none());
+    assert_eq!(empty.refine(10), 0);
+}
+
+#[test]
+fn rows_from_before_cells_were_refined_are_read() {
+    let mut index = index_of(0..200);
+    index.track_changes();
+    let mut rows = Rows::default();
+    rows.apply(index.changes());
+    let head = rows.0.get_mut(&RowKey::Head).unwrap();
+    let root_bytes = index.layout.padded_dim() * size_of::<f32>();
+    let next_refined = head.len() - root_bytes - size_of::<u32>();
+    head.drain(next_refined..next_refined + size_of::<u32>());
+    head[4..8].copy_from_slice(&1u32.to_le_bytes());
+    let mut old = rows.load(index.vectors.clone()).unwrap();
+    assert_eq!(old.refine(7), index.refine(7));
+    assert_eq!(
+        old.search(&vector(3), 10, &thorough(), None),
+        index.search(&vector(3), 10, &thorough(), None)
+    );
+}
+
+#[test]
 fn a_filter_lets_through_only_what_it_holds() {
     let index = index_of(0..2_000);
     let allowed: RoaringTreemap = (0..2_000).step_by(7).collect();

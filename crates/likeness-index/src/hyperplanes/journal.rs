@@ -159,7 +159,7 @@ struct Head {
 impl Head {
     fn read(params: &HyperplanesParams, row: &[u8]) -> Result<Self, IndexError> {
         let mut reader = Reader(row);
-        check_kind(&mut reader, MAGIC, "hyperplanes", VERSION)?;
+        check_kind(&mut reader, MAGIC, "hyperplanes", VERSION..=VERSION)?;
         let found = reader.hyperplanes_params().ok_or_else(cut_off)?;
         // What a list takes is no property of the rows: it can be changed.
         let wanted = HyperplanesParams {

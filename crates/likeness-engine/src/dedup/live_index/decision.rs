@@ -17,11 +17,35 @@ use std::collections::HashMap;
 use likeness_core::{ImageNumber, StoreError, StoreResult};
 use likeness_index::Candidates;
 
-use super::{LiveIndex, corrupt, recent};
+use super::{Index, LiveIndex, corrupt, recent};
 use crate::dedup::records::{Candidate, NumberRecord};
 
 /// Images that enter the lists at a time. Part of a generation's parameters.
 pub(in crate::dedup) const BLOCK: u64 = 64;
+
+/// Vectors of which it is asked again whether they are in the right cell, for each image that enters the lists. While a
+/// corpus doubles each is asked after nearly three times. Part of a generation's parameters.
+pub(in crate::dedup) const REFINED_PER_IMAGE: u64 = 4;
+
+/// Returns how many cells are refined at the end of a block, when the lists hold the numbers below `end`.
+fn cells_due(index: &Index, end: u64) -> usize {
+    let num_vectors = (index.len() as u64).max(1);
+    let turns = |images: u64| images * REFINED_PER_IMAGE * index.num_cells() as u64 / num_vectors;
+    (turns(end) - turns(end.saturating_sub(BLOCK))) as usize
+}
+
+/// Makes the cells of an index better that nobody searches yet, if a number is the last one of a block.
+pub(in crate::dedup) fn refine_after(index: &mut Index, number: u64) {
+    let end = number + 1;
+    if end.is_multiple_of(BLOCK) {
+        for _ in 0..cells_due(index, end) {
+            let Some(refinement) = index.next_refinement() else {
+                break;
+            };
+            index.apply(refinement);
+        }
+    }
+}
 
 /// Returns how many images the lists hold when `num_images` are decided.
 pub(in crate::dedup) fn index_end(num_images: u64) -> u64 {
@@ -118,6 +142,7 @@ impl LiveIndex {
         for number in from..end {
             if self.read().erased.contains(&number) {
                 self.write().in_index = number + 1;
+                self.refine_after(number)?;
                 continue;
             }
             let vector = match batch.get(&ImageNumber(number)) {
@@ -138,6 +163,27 @@ impl LiveIndex {
                 .insert(number, &vector)
                 .map_err(|error| corrupt(&error))?;
             inner.in_index = number + 1;
+            drop(inner);
+            self.refine_after(number)?;
+        }
+        Ok(())
+    }
+
+    /// Makes cells better if a number is the last one of a block. Readers wait while what was found is done, not
+    /// while it is looked for.
+    fn refine_after(&self, number: u64) -> StoreResult<()> {
+        let end = number + 1;
+        if !end.is_multiple_of(BLOCK) {
+            return Ok(());
+        }
+        let num_due = cells_due(self.read().index_ref()?, end);
+        for _ in 0..num_due {
+            let Some(refinement) = self.read().index_ref()?.next_refinement() else {
+                break;
+            };
+            let mut inner = self.write();
+            inner.is_stale = true;
+            inner.index_mut()?.apply(refinement);
         }
         Ok(())
     }

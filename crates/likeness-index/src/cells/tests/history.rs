@@ -13,6 +13,7 @@ enum Step {
     Remove(u64),
     Forget(u64),
     Update(u64, u64),
+    Refine(usize),
     Commit,
     Reopen,
     Crash,
@@ -25,6 +26,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => number.clone().prop_map(|number| Step::Remove(number * 3)),
         2 => number.clone().prop_map(|number| Step::Forget(number * 3)),
         2 => (number, any::<u64>()).prop_map(|(number, seed)| Step::Update(number * 3, seed)),
+        2 => (1usize..8).prop_map(Step::Refine),
         1 => Just(Step::Commit),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
@@ -91,6 +93,9 @@ impl Model {
             Step::Update(number, seed) => {
                 self.index.update(number, &stored(seed)).unwrap();
                 self.plain.insert(number, seed);
+            }
+            Step::Refine(count) => {
+                self.index.refine(count);
             }
             Step::Commit => self.commit(),
             Step::Reopen => {
@@ -208,6 +213,7 @@ proptest! {
                     model.index.update(number, &stored(seed)).unwrap();
                     other.update(number, &stored(seed)).unwrap();
                 }
+                Step::Refine(count) => prop_assert_eq!(model.index.refine(count), other.refine(count)),
                 Step::Commit | Step::Reopen | Step::Crash => {
                     prop_assert_eq!(model.index.changes(), other.changes());
                 }
