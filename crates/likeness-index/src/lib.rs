@@ -47,8 +47,8 @@ mod vectors;
 pub use audit::{Audit, Recall};
 pub use candidates::{Candidate, Candidates, Neighbor, merge_top_k};
 pub use cells::{
-    Accuracy, Answer, Cells, CellsLoader, CellsParams, CellsStats, Certificate, Metric, Refinement,
-    SearchParams,
+    Accuracy, Answer, Cells, CellsLoader, CellsParams, CellsStats, Certificate, Metric,
+    REFINED_PER_INSERTION, Refinement, SearchParams,
 };
 pub use compare::{cosine, inner_product};
 pub use error::IndexError;

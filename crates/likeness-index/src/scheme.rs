@@ -7,6 +7,8 @@
 
 mod loader;
 
+use std::ops::Range;
+
 use crate::candidates::Neighbor;
 use crate::cells::{Cells, CellsParams, Refinement, SearchParams};
 use crate::error::IndexError;
@@ -244,10 +246,18 @@ impl<V: Vectors> TermIndex<V> {
         either!(self, index => index.restore_vector(number, vector))
     }
 
-    /// How many cells there are. Hyperplanes have none.
-    pub fn num_cells(&self) -> usize {
+    /// How many cells to refine at the end of these insertions: see [`Cells::refinements_due`].
+    pub fn refinements_due(&self, insertions: Range<u64>) -> usize {
         match self {
-            Self::Cells(index) => index.num_cells(),
+            Self::Cells(index) => index.refinements_due(insertions),
+            Self::Hyperplanes(_) => 0,
+        }
+    }
+
+    /// Makes that many cells better, those whose turn it is; returns how many vectors changed their cell.
+    pub fn refine(&mut self, count: usize) -> usize {
+        match self {
+            Self::Cells(index) => index.refine(count),
             Self::Hyperplanes(_) => 0,
         }
     }

@@ -70,12 +70,12 @@ impl IndexScheme {
     }
 
     /// The scheme and its numbers, as a generation keeps them.
-    pub(super) fn parameters(self, seed: u64, refined: u64) -> serde_json::Value {
+    pub(super) fn parameters(self, seed: u64) -> serde_json::Value {
         match self {
             Self::Cells => serde_json::json!({
                 "kind": "cells",
                 "rotation_seed": seed,
-                "refined_per_image": refined,
+                "refined_per_image": likeness_index::REFINED_PER_INSERTION,
             }),
             Self::Hyperplanes(planes) => serde_json::json!({
                 "kind": "hyperplanes",

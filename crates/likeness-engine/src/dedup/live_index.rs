@@ -37,7 +37,7 @@ use super::config::{DedupConfig, IndexScheme};
 use super::records::{Candidate, NumberRecord};
 use audit::{AuditConfig, Auditor};
 use capped::CappedTerms;
-pub(super) use decision::{BLOCK, Before, REFINED_PER_IMAGE, refine_after};
+pub(super) use decision::{BLOCK, Before, refine_after};
 use decision::{best_first, index_end};
 pub(super) use recent::{Recent, SEGMENT};
 use rows::{Index, Loaded, each_record};

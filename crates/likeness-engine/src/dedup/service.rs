@@ -27,7 +27,7 @@ use super::erasure::{Finisher, ObjectLocks, index_bytes};
 use super::health::Health;
 use super::join::Sweeper;
 use super::keeper::Keeper;
-use super::live_index::{BLOCK, IndexConfig, LiveIndex, REFINED_PER_IMAGE, ROTATION_SEED};
+use super::live_index::{BLOCK, IndexConfig, LiveIndex, ROTATION_SEED};
 use super::looks::Looker;
 use super::pairs::PairScorer;
 use super::remote_scorer::PairModel;
@@ -393,9 +393,7 @@ async fn ensure_generation(
     scorer: &PairScorer,
     config: &DedupConfig,
 ) -> Result<Generation, EngineError> {
-    let mut index = config
-        .index_scheme
-        .parameters(ROTATION_SEED, REFINED_PER_IMAGE);
+    let mut index = config.index_scheme.parameters(ROTATION_SEED);
     index["probes"] = config.index_probes.into();
     index["epsilon"] = config.index_epsilon.into();
     index["exact_below"] = config.exact_below.into();

@@ -40,7 +40,7 @@ use list::List;
 use router::{RotatedQuery, Router};
 
 pub use journal::CellsLoader;
-pub use refine::Refinement;
+pub use refine::{REFINED_PER_INSERTION, Refinement};
 pub use search::{Accuracy, Answer, Certificate, SearchParams};
 pub use stats::CellsStats;
 

@@ -18,6 +18,8 @@
 //! 1,000,000 × 256, 10,000 clusters   .889 .940 .962      .956 .980 .989
 //! ```
 
+use std::ops::Range;
+
 use super::Cells;
 use super::maintain::{MIN_MEAN, Members};
 use super::router::RotatedQuery;
@@ -26,6 +28,10 @@ use crate::vectors::Vectors;
 /// A centroid stays where it is if it is off by less than this share of the mean squared distance of its vectors:
 /// moving it writes all their codes anew.
 const TOLERANCE: f32 = 0.01;
+
+/// Vectors of which it is asked again whether they are in the right cell, for each insertion, where an index is refined
+/// as it grows. While it doubles each is asked after nearly three times.
+pub const REFINED_PER_INSERTION: u64 = 4;
 
 /// What would make a cell better: found while others search, done in a moment.
 #[derive(Debug)]
@@ -39,6 +45,17 @@ pub struct Refinement {
 }
 
 impl<V: Vectors> Cells<V> {
+    /// How many cells to refine at the end of these insertions, counted from the first ever, for
+    /// [`REFINED_PER_INSERTION`]: cells that hold four times as many vectors as were inserted.
+    pub fn refinements_due(&self, insertions: Range<u64>) -> usize {
+        let num_vectors = (self.len() as u64).max(1);
+        let turns = |insertions: u64| {
+            let wanted = u128::from(insertions) * u128::from(REFINED_PER_INSERTION);
+            wanted * self.num_cells() as u128 / u128::from(num_vectors)
+        };
+        (turns(insertions.end) - turns(insertions.start)) as usize
+    }
+
     /// Improves up to `count` cells, those whose turn it is: moves each to the mean of its vectors, and gives those
     /// that are nearer to another cell to that one. Returns how many vectors changed their cell.
     ///

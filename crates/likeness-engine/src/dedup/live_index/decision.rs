@@ -13,6 +13,7 @@
 //! (see [`likeness_index::Candidates`]), so it does not matter where batches begin.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use likeness_core::{ImageNumber, StoreError, StoreResult};
 use likeness_index::Candidates;
@@ -23,27 +24,16 @@ use crate::dedup::records::{Candidate, NumberRecord};
 /// Images that enter the lists at a time. Part of a generation's parameters.
 pub(in crate::dedup) const BLOCK: u64 = 64;
 
-/// Vectors of which it is asked again whether they are in the right cell, for each image that enters the lists. While a
-/// corpus doubles each is asked after nearly three times. Part of a generation's parameters.
-pub(in crate::dedup) const REFINED_PER_IMAGE: u64 = 4;
-
-/// Returns how many cells are refined at the end of a block, when the lists hold the numbers below `end`.
-fn cells_due(index: &Index, end: u64) -> usize {
-    let num_vectors = (index.len() as u64).max(1);
-    let turns = |images: u64| images * REFINED_PER_IMAGE * index.num_cells() as u64 / num_vectors;
-    (turns(end) - turns(end.saturating_sub(BLOCK))) as usize
+/// The numbers of a block, if this is its last one.
+fn block_ending(number: u64) -> Option<Range<u64>> {
+    let end = number + 1;
+    end.is_multiple_of(BLOCK).then(|| end - BLOCK..end)
 }
 
 /// Makes the cells of an index better that nobody searches yet, if a number is the last one of a block.
 pub(in crate::dedup) fn refine_after(index: &mut Index, number: u64) {
-    let end = number + 1;
-    if end.is_multiple_of(BLOCK) {
-        for _ in 0..cells_due(index, end) {
-            let Some(refinement) = index.next_refinement() else {
-                break;
-            };
-            index.apply(refinement);
-        }
+    if let Some(block) = block_ending(number) {
+        index.refine(index.refinements_due(block));
     }
 }
 
@@ -172,11 +162,10 @@ impl LiveIndex {
     /// Makes cells better if a number is the last one of a block. Readers wait while what was found is done, not
     /// while it is looked for.
     fn refine_after(&self, number: u64) -> StoreResult<()> {
-        let end = number + 1;
-        if !end.is_multiple_of(BLOCK) {
+        let Some(block) = block_ending(number) else {
             return Ok(());
-        }
-        let num_due = cells_due(self.read().index_ref()?, end);
+        };
+        let num_due = self.read().index_ref()?.refinements_due(block);
         for _ in 0..num_due {
             let Some(refinement) = self.read().index_ref()?.next_refinement() else {
                 break;

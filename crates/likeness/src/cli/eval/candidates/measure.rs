@@ -26,6 +26,9 @@ const CHUNK: usize = 1_024;
 /// Rotation of the scan of all codes.
 const ROTATION_SEED: u64 = 1;
 
+/// Insertions after which cells are refined, as the pipeline does.
+const BLOCK: u64 = 64;
+
 /// What the configuration says of it.
 pub(super) struct Asked {
     pub(super) scorer: String,
@@ -92,7 +95,12 @@ pub(super) fn measure(
     if args.scheme.includes(SchemeName::Cells) {
         let mut cells = Cells::new(CellsParams::new(collection.dim()));
         let micros_per_insert = fill(&collection, stop, |number, vector| {
-            cells.insert(number, vector)
+            cells.insert(number, vector)?;
+            let end = cells.len() as u64;
+            if end.is_multiple_of(BLOCK) {
+                cells.refine(cells.refinements_due(end - BLOCK..end));
+            }
+            Ok(())
         })?;
         let configured = [asked.cells.probes];
         let given: Vec<usize> = args.probes.iter().map(|&probes| probes as usize).collect();
