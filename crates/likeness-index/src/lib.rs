@@ -23,7 +23,7 @@
 //! Code map: `rotation` turns vectors; `rabitq` makes codes of residuals (Gao & Long, SIGMOD 2024) and
 //! `code` those around the origin; `kernels` holds the hot loops for all instruction sets, `directory` the
 //! places of numbers, `vectors` the exact vectors. `cells` is the index (start with `cells/mod.rs`, then
-//! `search`, `maintain`, `journal`), `exact` the oracle. Not here: the meaning of numbers, thresholds, I/O.
+//! `search`, `maintain`, `refine`, `journal`), `exact` the oracle. Not here: the meaning of numbers, thresholds, I/O.
 
 mod audit;
 pub mod bf16;

@@ -101,8 +101,8 @@ pub(super) struct LiveIndex {
     config: IndexConfig,
     auditor: Auditor,
     capped: CappedTerms,
-    // Held for one search or one insertion, both well under a millisecond but for the insertion that
-    // makes a new cell, which takes a few.
+    // Held for one search, one insertion or what makes one cell better, all well under a millisecond but for the
+    // insertion that makes a new cell, which takes a few.
     inner: RwLock<Inner>,
 }
 

@@ -227,6 +227,28 @@ fn refined_cells_find_more_with_as_many_probes() {
 }
 
 #[test]
+fn refinement_keeps_pace_with_insertions() {
+    let mut index = Cells::new(params());
+    let (mut num_refined, mut num_in_them) = (0, 0);
+    for number in 0..4_096u64 {
+        index.insert(number, &stored(number)).unwrap();
+        if (number + 1).is_multiple_of(64) && number >= 2_048 {
+            let due = index.refinements_due(number - 63..number + 1);
+            num_refined += due;
+            num_in_them += due * index.len() / index.num_cells();
+            index.refine(due);
+        }
+    }
+    assert!(num_refined > index.num_cells(), "{num_refined} refined");
+    let wanted = 2_048 * REFINED_PER_INSERTION as usize;
+    assert!(
+        num_in_them.abs_diff(wanted) < wanted / 10,
+        "{num_in_them} asked after"
+    );
+    assert_eq!(Cells::new(params()).refinements_due(0..64), 0);
+}
+
+#[test]
 fn what_was_found_for_a_cell_that_changed_is_not_done() {
     let mut index = index_of(0..500);
     let refinement = index.next_refinement().unwrap();

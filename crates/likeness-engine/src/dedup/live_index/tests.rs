@@ -164,7 +164,7 @@ async fn what_is_not_committed_is_not_found_and_is_gone_once_settled() {
 async fn an_index_that_cannot_be_read_is_made_anew() {
     for config in SCHEMES.map(config) {
         let store = MemoryStore::new();
-        drop(filled(&store, config).await);
+        let grown = answers(&filled(&store, config).await);
         for garbage in [&b"garbage"[..], b"LKCI"] {
             let head = Key::single(Table("index"), Bytes::from_static(&[0]));
             let write = Write::Put(head, Bytes::copy_from_slice(garbage));
@@ -172,6 +172,8 @@ async fn an_index_that_cannot_be_read_is_made_anew() {
             let index = open(&store, config, N_IMAGES).await;
             let answer = index.search(&vector(3), 50, 0.9, 5).expect("searches");
             assert!(answer.candidates.iter().any(|found| found.number.0 == 3));
+            // It is the one that grew, refined at the same places.
+            assert_eq!(answers(&index), grown);
             // And is there the next time.
             let again = open(&store, config, N_IMAGES).await;
             assert_eq!(answers(&again), answers(&index));
