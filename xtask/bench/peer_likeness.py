@@ -18,7 +18,7 @@ RERANK = [0, 100, 400]
 ROUNDS = 2
 #: Under mixed load as many vectors are asked after, whether they are in the right cell, for each that comes in: what
 #: the pipeline does.
-REFINED = 4
+REFINED = 3
 
 POINTER, U32, U64, I32, I64, F32 = (
     ctypes.c_void_p,

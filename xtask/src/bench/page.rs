@@ -34,7 +34,7 @@ with recall of at least 0.99; likeness does both in one pass. *Inserts* are in b
 index that grows (training not counted; ScaNN: into a full one), and one by one into a full one. *Bytes*
 is how much the process grew by, with the vectors themselves. *Build* is training, inserting all, and what an
 index does when there is time: likeness goes over its cells twice before it is searched, and under mixed load
-asks of four vectors for each that comes in whether they are in the right cell, as the pipeline does.
+asks of three vectors for each that comes in whether they are in the right cell, as the pipeline does.
 A star marks a figure whose process was kept from its CPU for more than 5 % of the time.
 
 Lists and leaves are multiples of the square root of the number of vectors.

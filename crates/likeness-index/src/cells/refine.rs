@@ -30,8 +30,8 @@ use crate::vectors::Vectors;
 const TOLERANCE: f32 = 0.01;
 
 /// Vectors of which it is asked again whether they are in the right cell, for each insertion, where an index is refined
-/// as it grows. While it doubles each is asked after nearly three times.
-pub const REFINED_PER_INSERTION: u64 = 4;
+/// as it grows. While it doubles each is asked after about twice.
+pub const REFINED_PER_INSERTION: u64 = 3;
 
 /// What would make a cell better: found while others search, done in a moment.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Refinement {
 
 impl<V: Vectors> Cells<V> {
     /// How many cells to refine at the end of these insertions, counted from the first ever, for
-    /// [`REFINED_PER_INSERTION`]: cells that hold four times as many vectors as were inserted.
+    /// [`REFINED_PER_INSERTION`]: cells that hold three times as many vectors as were inserted.
     pub fn refinements_due(&self, insertions: Range<u64>) -> usize {
         let num_vectors = (self.len() as u64).max(1);
         let turns = |insertions: u64| {
