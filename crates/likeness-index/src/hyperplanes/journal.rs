@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 
+use super::postings::Postings;
 use super::{Hyperplanes, HyperplanesParams, PRESENT, Projected};
 use crate::directory::page_of;
 use crate::error::IndexError;
@@ -212,8 +213,40 @@ struct Unfiled {
     terms: Vec<Vec<u32>>,
 }
 
+impl Unfiled {
+    /// Files all vectors under some of the terms, from the `first` on.
+    ///
+    /// # Errors
+    ///
+    /// A slot whose list cannot be that long.
+    fn file(&self, postings: &mut [Postings], first: usize) -> Result<(), u32> {
+        let (mut pairs, mut spare) = (Vec::new(), Vec::new());
+        for (at, postings) in (first..).zip(postings) {
+            pairs.clear();
+            let vectors = self.terms[at].iter().zip(&self.slots).zip(&self.filed);
+            for ((&term, &slot), filed) in vectors {
+                if filed >> at & 1 == 1 {
+                    pairs.push(u64::from(term) << 32 | u64::from(slot));
+                } else {
+                    postings.leave_out(term);
+                }
+            }
+            postings.restore(&mut pairs, &mut spare)?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.filed.clear();
+        for terms in &mut self.terms {
+            terms.clear();
+        }
+    }
+}
+
 /// Vectors that are filed together: their terms take 16 MB if there are 64 terms.
-const FILED_TOGETHER: usize = if cfg!(test) { 64 } else { 1 << 16 };
+const FILED_TOGETHER: usize = if cfg!(test) { 64 } else { 1 << 19 };
 
 impl<V: Vectors> HyperplanesLoader<V> {
     /// Reads the head, and checks that the index is of the kind that is wanted.
@@ -303,25 +336,28 @@ impl<V: Vectors> HyperplanesLoader<V> {
 
     /// Puts vectors that were read into their lists, in the order in which they were read.
     fn file(&mut self) -> Result<(), IndexError> {
-        let Unfiled {
-            slots,
-            filed,
-            terms,
-        } = &mut self.unfiled;
-        for (at, (postings, terms)) in self.index.postings.iter_mut().zip(terms).enumerate() {
-            for ((&term, &slot), filed) in terms.iter().zip(&*slots).zip(&*filed) {
-                if !postings.restore(term, slot, filed >> at & 1 == 1) {
-                    let number = self.index.directory.number(slot);
-                    return Err(corrupt(format!(
-                        "vector {number} in page {}: in a list that is longer than any",
-                        page_of(slot)
-                    )));
-                }
-            }
-            terms.clear();
-        }
-        slots.clear();
-        filed.clear();
+        let unfiled = &self.unfiled;
+        let num_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let per_thread = self.index.params.terms.div_ceil(num_threads);
+        let parts = self.index.postings.chunks_mut(per_thread);
+        let outcome = std::thread::scope(|scope| {
+            let threads: Vec<_> = parts
+                .zip((0..).step_by(per_thread))
+                .map(|(postings, first)| scope.spawn(move || unfiled.file(postings, first)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("filing does not panic"))
+                .collect::<Result<(), u32>>()
+        });
+        outcome.map_err(|slot| {
+            let number = self.index.directory.number(slot);
+            corrupt(format!(
+                "vector {number} in page {}: in a list that is longer than any",
+                page_of(slot)
+            ))
+        })?;
+        self.unfiled.clear();
         Ok(())
     }
 

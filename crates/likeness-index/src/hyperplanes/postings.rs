@@ -54,24 +54,14 @@ impl Postings {
     /// Adds a slot to the list of a term, or counts it as left out if the list is full; returns whether it was
     /// added.
     pub(super) fn push(&mut self, term: u32, slot: u32) -> bool {
-        let is_added = self.add(term, slot, self.max_list);
+        let is_added = self.add(term, slot);
         if !is_added {
             self.leave_out(term);
         }
         is_added
     }
 
-    /// Puts a slot back to where it was, in the list of a term or left out of it; returns whether it could be.
-    pub(super) fn restore(&mut self, term: u32, slot: u32, is_filed: bool) -> bool {
-        if is_filed {
-            // As long as it was when the slot was filed, whatever may be filed now.
-            return self.add(term, slot, CHUNK as u32);
-        }
-        self.leave_out(term);
-        true
-    }
-
-    fn add(&mut self, term: u32, slot: u32, max_list: u32) -> bool {
+    fn add(&mut self, term: u32, slot: u32) -> bool {
         let Some(list) = self.lists.get_mut(&term) else {
             let list = List {
                 start: slot,
@@ -80,7 +70,7 @@ impl Postings {
             self.lists.insert(term, list);
             return true;
         };
-        if list.len >= max_list || !self.pool.grow(list) {
+        if list.len >= self.max_list || !self.pool.grow(list) {
             return false;
         }
         self.pool.get_mut(list.start, list.len + 1)[list.len as usize] = slot;
@@ -88,7 +78,65 @@ impl Postings {
         true
     }
 
-    fn leave_out(&mut self, term: u32) {
+    /// Puts slots back into the lists that took them: `filed` holds the term in its upper and the slot in its lower
+    /// half, in the order in which the lists are to have their slots, and is not in order afterwards.
+    ///
+    /// One after the other they would be thrown over all lists of the table; sorted by term, each list is written
+    /// at once and is moved at most once.
+    ///
+    /// # Errors
+    ///
+    /// The first slot of those for a list that would become longer than any.
+    pub(super) fn restore(
+        &mut self,
+        filed: &mut Vec<u64>,
+        spare: &mut Vec<u64>,
+    ) -> Result<(), u32> {
+        sort_by_term(filed, spare);
+        if self.lists.is_empty() {
+            self.lists.reserve(lists_of(filed).count());
+        }
+        for list in lists_of(filed) {
+            // As long as it was when the slots were filed, whatever may be filed now.
+            if !self.extend(term_of(list[0]), list) {
+                return Err(list[0] as u32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends to the list of a term; returns whether there is room for all.
+    fn extend(&mut self, term: u32, filed: &[u64]) -> bool {
+        let list = self.lists.entry(term).or_insert(List { start: 0, len: 0 });
+        let (old, len) = (*list, list.len as usize + filed.len());
+        if len > CHUNK {
+            return false;
+        }
+        if len == 1 {
+            *list = List {
+                start: filed[0] as u32,
+                len: 1,
+            };
+            return true;
+        }
+        let has_room = old.len > 1 && len <= old.len.next_power_of_two() as usize;
+        if !has_room
+            && !self
+                .pool
+                .move_to(list, len.next_power_of_two().ilog2() as usize)
+        {
+            return false;
+        }
+        list.len = len as u32;
+        let slots = &mut self.pool.get_mut(list.start, list.len)[old.len as usize..];
+        for (slot, &filed) in slots.iter_mut().zip(filed) {
+            *slot = filed as u32;
+        }
+        true
+    }
+
+    /// Counts a vector that the list of a term did not take.
+    pub(super) fn leave_out(&mut self, term: u32) {
         *self.left_out.entry(term).or_default() += 1;
     }
 
@@ -187,15 +235,20 @@ impl Pool {
             // The other half of the next larger block was free.
             return true;
         }
-        let Some(start) = self.take(log + 1) else {
+        self.move_to(list, log + 1)
+    }
+
+    /// Moves a list, which may be empty, to a larger block, of 2^`log` slots; returns whether there is one.
+    fn move_to(&mut self, list: &mut List, log: usize) -> bool {
+        let Some(start) = self.take(log) else {
             return false;
         };
-        if log == 0 {
-            self.get_mut(start, 2)[0] = list.start;
-        } else {
+        if list.len == 1 {
+            self.get_mut(start, 1)[0] = list.start;
+        } else if list.len > 1 {
             let slots = self.get(list.start, list.len).to_vec();
             self.get_mut(start, list.len).copy_from_slice(&slots);
-            self.give_back(list.start, log);
+            self.give_back(list.start, list.len.next_power_of_two().ilog2() as usize);
         }
         list.start = start;
         true
@@ -242,6 +295,49 @@ impl Pool {
         // A node of the tree has places for 11 keys and is about two thirds full.
         let free: usize = self.free.iter().map(BTreeSet::len).sum();
         (self.chunks.len() * CHUNK + free * 2) * size_of::<u32>()
+    }
+}
+
+fn term_of(filed: u64) -> u32 {
+    (filed >> 32) as u32
+}
+
+/// What goes to each list, of what is sorted by term.
+fn lists_of(filed: &[u64]) -> impl Iterator<Item = &[u64]> {
+    filed.chunk_by(|&one, &other| term_of(one) == term_of(other))
+}
+
+/// Most bits of a digit: the ends of so many lists, which are written to in turn, fit a cache.
+const DIGIT: u32 = 11;
+
+/// Sorts by the upper halves and keeps the order of equal ones: least significant digit first (Knuth, TAOCP vol. 3,
+/// 5.2.5). Both are used; `spare` holds nothing of use afterwards.
+fn sort_by_term(filed: &mut Vec<u64>, spare: &mut Vec<u64>) {
+    let bits = u32::BITS
+        - filed
+            .iter()
+            .fold(0, |all, &one| all | term_of(one))
+            .leading_zeros();
+    let num_digits = bits.div_ceil(DIGIT).max(1);
+    let digit_bits = bits.div_ceil(num_digits);
+    spare.resize(filed.len(), 0);
+    for place in 0..num_digits {
+        let digit =
+            |one: u64| (one >> (32 + place * digit_bits)) as usize & ((1 << digit_bits) - 1);
+        let mut ends = [0; 1 << DIGIT];
+        for &one in &*filed {
+            ends[digit(one)] += 1;
+        }
+        let mut start = 0;
+        for end in &mut ends {
+            start += std::mem::replace(end, start);
+        }
+        for &one in &*filed {
+            let end = &mut ends[digit(one)];
+            spare[*end] = one;
+            *end += 1;
+        }
+        std::mem::swap(filed, spare);
     }
 }
 
@@ -294,6 +390,38 @@ mod tests {
                 prop_assert_eq!(postings.left_out(term), refused[&term].len());
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn lists_restored_together_are_those_that_were_pushed(terms in prop::collection::vec(prop_oneof![0u32..4, 0u32..1 << 20, any::<u32>()], 1..300), together in 1usize..300) {
+            let (mut pushed, mut restored) = (Postings::new(CHUNK), Postings::new(CHUNK));
+            let filed: Vec<(u32, u32)> = terms.into_iter().zip(0..).collect();
+            for &(term, slot) in &filed {
+                pushed.push(term, slot);
+            }
+            let mut spare = Vec::new();
+            for part in filed.chunks(together) {
+                let mut part = part.iter().map(|&(term, slot)| u64::from(term) << 32 | u64::from(slot)).collect();
+                prop_assert_eq!(restored.restore(&mut part, &mut spare), Ok(()));
+            }
+            for &(term, slot) in &filed {
+                prop_assert_eq!(restored.get(term), pushed.get(term));
+                // What was given back fits what is left.
+                restored.remove(term, slot);
+                pushed.remove(term, slot);
+            }
+            prop_assert_eq!(restored.lengths().count(), 0);
+            prop_assert_eq!(restored.pool.free.iter().map(BTreeSet::len).sum::<usize>(), restored.pool.chunks.len());
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_not_restored() {
+        let mut postings = Postings::new(1);
+        let mut slots = (0..CHUNK as u64).collect();
+        assert_eq!(postings.restore(&mut slots, &mut Vec::new()), Ok(()));
+        assert_eq!(postings.restore(&mut vec![7], &mut Vec::new()), Err(7));
     }
 
     #[test]
