@@ -239,6 +239,15 @@ impl Reader<'_> {
         })
     }
 
+    fn factors(&mut self) -> Option<Factors> {
+        let mut float = || self.take().map(f32::from_le_bytes);
+        Some(Factors {
+            add: float()?,
+            scale: float()?,
+            error: float()?,
+        })
+    }
+
     fn cells_head(&mut self, version: u32) -> Option<Head> {
         let mut head = Head {
             num_vectors: self.usize()?,
@@ -268,6 +277,8 @@ pub struct CellsLoader<V> {
     expected: usize,
     num_cells: u32,
     num_pages: u32,
+    /// Of the code that is being read.
+    nibbles: Vec<u8>,
 }
 
 impl<V: Vectors> CellsLoader<V> {
@@ -293,6 +304,7 @@ impl<V: Vectors> CellsLoader<V> {
             expected: head.num_vectors,
             num_cells: head.num_cells,
             num_pages: head.num_pages,
+            nibbles: Vec::new(),
         }
     }
 
@@ -356,14 +368,18 @@ impl<V: Vectors> CellsLoader<V> {
         let fail = |what: &str| corrupt(format!("vector {number} in cell {cell}: {what}"));
         let index = &mut self.index;
         let dim = index.layout.padded_dim();
-        let (factors, code) = row
-            .split_at_checked(12)
-            .filter(|(_, code)| code.len() == dim / 8)
-            .ok_or_else(|| fail("of another length"))?;
-        let factors = match read_floats(factors).as_deref() {
-            Some(&[add, scale, error]) => Factors { add, scale, error },
-            _ => return Err(fail("not a number")),
-        };
+        let mut reader = Reader(row);
+        let factors = reader.factors().ok_or_else(|| fail("of another length"))?;
+        let code = reader.rest();
+        if code.len() != dim / 8 {
+            return Err(fail("of another length"));
+        }
+        if ![factors.add, factors.scale, factors.error]
+            .iter()
+            .all(|factor| factor.is_finite())
+        {
+            return Err(fail("not a number"));
+        }
         if cell as usize >= index.lists.len() || index.free_cells.contains(&cell) {
             return Err(fail("there is no such cell"));
         }
@@ -371,10 +387,9 @@ impl<V: Vectors> CellsLoader<V> {
             .directory
             .claim(number)
             .ok_or_else(|| fail("twice, or in no page"))?;
-        let nibbles: Vec<u8> = code
-            .iter()
-            .flat_map(|pair| [pair & 0x0f, pair >> 4])
-            .collect();
+        self.nibbles.clear();
+        self.nibbles
+            .extend(code.iter().flat_map(|pair| [pair & 0x0f, pair >> 4]));
         let list = &mut index.lists[cell as usize];
         index.directory.set(
             slot,
@@ -383,7 +398,7 @@ impl<V: Vectors> CellsLoader<V> {
                 position: list.len() as u32,
             },
         );
-        list.push(index.layout, &nibbles, factors, slot);
+        list.push(index.layout, &self.nibbles, factors, slot);
         let square = rabitq::residual_square(factors.scale, factors.error, dim);
         let radius = &mut index.radii[cell as usize];
         *radius = radius.max(square.sqrt() * RADIUS_ROUNDING);

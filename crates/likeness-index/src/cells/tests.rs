@@ -1,3 +1,4 @@
+mod growth;
 mod history;
 mod second_cell;
 
