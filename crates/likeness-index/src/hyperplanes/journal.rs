@@ -347,8 +347,7 @@ impl<V: Vectors> HyperplanesLoader<V> {
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().expect("filing does not panic"))
-                .collect::<Result<(), u32>>()
+                .try_for_each(|thread| thread.join().expect("filing does not panic"))
         });
         outcome.map_err(|slot| {
             let number = self.index.directory.number(slot);
