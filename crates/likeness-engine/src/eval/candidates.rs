@@ -2,11 +2,13 @@
 //!
 //! A query is an edited copy. *Wanted* is every vector that exact search has among its first K and whose
 //! cosine is high enough that the scorer could join the pair; recall@K is the share of wanted vectors among
-//! the first K candidates. A copy so strong that its *original* is below that cosine wants nothing of it, so
-//! the originals are counted apart, whatever their cosine.
+//! the first K candidates. Where the scorer looks far, strangers are among the wanted: those that are *copies* of the same
+//! picture are counted by themselves as well. A copy so strong that its *original* is below that cosine wants
+//! nothing of it, so the originals are counted apart, whatever their cosine.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +24,14 @@ pub struct Target {
     pub wanted: Vec<u64>,
     /// Number of the original.
     pub original: u64,
+    /// Numbers of the original and all its copies.
+    pub picture: Range<u64>,
 }
 
 /// Counts over queries to one index.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
+    copies: Share,
     edits: BTreeMap<&'static str, [Share; 2]>,
 }
 
@@ -36,29 +41,50 @@ impl Tally {
         let found: HashSet<u64> = candidates.into_iter().collect();
         let [wanted, originals] = self.edits.entry(target.edit).or_default();
         for number in &target.wanted {
-            wanted.add(found.contains(number));
+            let is_found = found.contains(number);
+            wanted.add(is_found);
+            if target.picture.contains(number) {
+                self.copies.add(is_found);
+            }
         }
         originals.add(found.contains(&target.original));
     }
 
-    /// Returns the shares of wanted vectors and of originals that were found: over all edits, and of each in
-    /// the order of names.
-    pub fn finish(self) -> (Share, Share, Vec<EditCandidates>) {
-        let (mut recall, mut originals) = (Share::default(), Share::default());
-        let mut edits = Vec::new();
+    /// Returns the shares that were found: over all edits, and of each in the order of names.
+    pub fn finish(self) -> FoundCandidates {
+        let mut found = FoundCandidates {
+            copies: self.copies,
+            ..FoundCandidates::default()
+        };
         for (edit, [wanted, of_originals]) in self.edits {
-            for (sum, share) in [(&mut recall, wanted), (&mut originals, of_originals)] {
+            for (sum, share) in [
+                (&mut found.recall, wanted),
+                (&mut found.originals, of_originals),
+            ] {
                 sum.count += share.count;
                 sum.total += share.total;
             }
-            edits.push(EditCandidates {
+            found.edits.push(EditCandidates {
                 edit: edit.to_owned(),
                 wanted,
                 originals: of_originals,
             });
         }
-        (recall, originals, edits)
+        found
     }
+}
+
+/// What was found for all queries.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FoundCandidates {
+    /// Wanted vectors among the candidates.
+    pub recall: Share,
+    /// Those of them that are copies of the same picture, or the picture.
+    pub copies: Share,
+    /// Originals among the candidates, whatever their cosine.
+    pub originals: Share,
+    /// Wanted vectors and originals for each edit.
+    pub edits: Vec<EditCandidates>,
 }
 
 /// What was found for the queries of one edit.
@@ -121,12 +147,9 @@ pub struct SchemeReport {
     pub scheme: String,
     /// How it was set, in words.
     pub settings: String,
-    /// Wanted vectors among the candidates.
-    pub recall: Share,
-    /// Originals among the candidates, whatever their cosine.
-    pub originals: Share,
-    /// The same for each edit.
-    pub edits: Vec<EditCandidates>,
+    /// What it found.
+    #[serde(flatten)]
+    pub found: FoundCandidates,
     /// Time of a query, exact comparison of the candidates included, on one thread.
     pub micros_per_query: f64,
     /// Time of adding a vector, on one thread, over the whole growth of the index.
@@ -207,7 +230,7 @@ impl fmt::Display for CandidatesReport {
                 f,
                 "{:<12}  {}  {:>10.0}  {:>15.1}  {:>14.0}",
                 scheme.scheme,
-                share_columns(&scheme.recall),
+                share_columns(&scheme.found.recall),
                 scheme.micros_per_query,
                 scheme.micros_per_insert,
                 scheme.bytes_per_image
@@ -230,16 +253,18 @@ fn write_summary(f: &mut fmt::Formatter<'_>, name: &str, summary: &CosineSummary
 
 fn write_scheme(f: &mut fmt::Formatter<'_>, scheme: &SchemeReport, k: u64) -> fmt::Result {
     writeln!(f, "\n{}: {}", scheme.scheme, scheme.settings)?;
-    writeln!(f, "recall@{k:<12}  {}", percent(&scheme.recall))?;
-    writeln!(f, "originals found      {}", percent(&scheme.originals))?;
-    let names = scheme.edits.iter().map(|edit| edit.edit.chars().count());
+    let found = &scheme.found;
+    writeln!(f, "recall@{k:<12}  {}", percent(&found.recall))?;
+    writeln!(f, "of it, copies        {}", percent(&found.copies))?;
+    writeln!(f, "originals found      {}", percent(&found.originals))?;
+    let names = found.edits.iter().map(|edit| edit.edit.chars().count());
     let width = names.max().unwrap_or(0).max("edit".len());
     writeln!(
         f,
         "{:width$}  wanted  95 % interval        of  originals  95 % interval        of",
         "edit"
     )?;
-    for edit in &scheme.edits {
+    for edit in &found.edits {
         writeln!(
             f,
             "{:width$}  {}  {:>6}    {}  {:>6}",
@@ -276,6 +301,7 @@ mod tests {
             edit,
             wanted: wanted.to_vec(),
             original,
+            picture: original..original + 2,
         }
     }
 
@@ -289,9 +315,12 @@ mod tests {
         tally.add(&target("gray", &[1, 2, 3], 1), [3, 1, 9]);
         tally.add(&target("crop10", &[], 4), [4]);
         tally.add(&target("gray", &[5], 6), []);
-        let (recall, originals, edits) = tally.finish();
-        assert_eq!((recall, originals), (share(2, 4), share(2, 3)));
-        let edits: Vec<_> = edits
+        let found = tally.finish();
+        let shares = (found.recall, found.copies, found.originals);
+        // Of what is wanted 1 and 2 are copies of 1.
+        assert_eq!(shares, (share(2, 4), share(1, 2), share(2, 3)));
+        let edits: Vec<_> = found
+            .edits
             .iter()
             .map(|edit| (edit.edit.as_str(), edit.wanted, edit.originals))
             .collect();
@@ -323,7 +352,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&target("gray", &[1, 2], 1), [1]);
         tally.add(&target("crop10", &[], 1), []);
-        let (recall, originals, edits) = tally.finish();
+        let found = tally.finish();
         let real = CosineSummary::of(vec![0.0, 0.25]).unwrap();
         CandidatesReport {
             edit_list: "standard".to_owned(),
@@ -346,9 +375,7 @@ mod tests {
             schemes: vec![SchemeReport {
                 scheme: "cells".to_owned(),
                 settings: "32 probes".to_owned(),
-                recall,
-                originals,
-                edits,
+                found,
                 micros_per_query: 12.3,
                 micros_per_insert: 4.56,
                 bytes_per_image: 1_200.0,
@@ -372,6 +399,7 @@ cells           50.00    9.45 –  90.55          12              4.6           
 
 cells: 32 probes
 recall@2000          50.00 % (9.45 – 90.55), 1 of 2
+of it, copies        50.00 % (9.45 – 90.55), 1 of 2
 originals found      50.00 % (9.45 – 90.55), 1 of 2
 edit    wanted  95 % interval        of  originals  95 % interval        of
 crop10        –                –       0       0.00    0.00 –  79.35       1

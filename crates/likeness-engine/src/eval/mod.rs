@@ -23,7 +23,8 @@ pub mod pairs;
 pub mod report;
 
 pub use candidates::{
-    CandidatesReport, CosineSummary, EditCandidates, SchemeReport, Strangers, Tally, Target,
+    CandidatesReport, CosineSummary, EditCandidates, FoundCandidates, SchemeReport, Strangers,
+    Tally, Target,
 };
 pub use clusters::{ClusterQuality, cluster_quality};
 pub use contenders::{ContenderPoint, ContenderReport, SideBySide};

@@ -72,7 +72,7 @@ pub(crate) struct CandidatesArgs {
     /// Cosine at which hyperplanes are to have it
     #[arg(long, value_name = "COSINE", default_value_t = 0.6)]
     plan_similarity: f64,
-    /// Fail if the recall of one of them is lower
+    /// Fail if one of them finds a smaller share of the copies that exact search finds
     #[arg(long, value_name = "SHARE")]
     require: Option<f64>,
     /// Write the embeddings of photos and copies, the background's last, to this NumPy file
@@ -209,16 +209,16 @@ impl Embedded {
     }
 }
 
-/// Fails if a recall is not known, or lower than required.
+/// Fails if the share of copies that were found is not known, or lower than required.
 fn check(schemes: &[SchemeReport], require: Option<f64>) -> anyhow::Result<()> {
-    for SchemeReport { scheme, recall, .. } in schemes {
-        let Some(share) = recall.value() else {
-            anyhow::bail!("no copy is near enough to anything to be wanted: there is no recall");
+    for SchemeReport { scheme, found, .. } in schemes {
+        let Some(share) = found.copies.value() else {
+            anyhow::bail!("no copy is near enough to another to be wanted: there is no recall");
         };
         if let Some(require) = require {
             anyhow::ensure!(
                 share >= require,
-                "the recall of {scheme} is {share:.4}, below the required {require}"
+                "{scheme} found {share:.4} of the copies, less than the required {require}"
             );
         }
     }
@@ -227,7 +227,7 @@ fn check(schemes: &[SchemeReport], require: Option<f64>) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use likeness_engine::eval::Share;
+    use likeness_engine::eval::{FoundCandidates, Share};
 
     use super::*;
 
@@ -235,9 +235,10 @@ mod tests {
         SchemeReport {
             scheme: "cells".to_owned(),
             settings: String::new(),
-            recall: Share { count, total },
-            originals: Share::default(),
-            edits: Vec::new(),
+            found: FoundCandidates {
+                copies: Share { count, total },
+                ..FoundCandidates::default()
+            },
             micros_per_query: 0.0,
             micros_per_insert: 0.0,
             bytes_per_image: 0.0,

@@ -153,7 +153,7 @@ fn help_of_eval_candidates() {
               [default: 0.6]
 
           --require <SHARE>
-              Fail if the recall of one of them is lower
+              Fail if one of them finds a smaller share of the copies that exact search finds
 
           --save-vectors <FILE>
               Write the embeddings of photos and copies, the background's last, to this NumPy file

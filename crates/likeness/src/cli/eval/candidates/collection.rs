@@ -103,6 +103,13 @@ impl Collection {
         self.originals.iter().copied()
     }
 
+    /// Numbers of an original and its copies, which come after it.
+    pub(super) fn picture(&self, original: u32) -> Range<u64> {
+        let next = self.originals.iter().find(|&&next| next > original);
+        let end = next.copied().unwrap_or(self.distractors.start);
+        u64::from(original)..u64::from(end)
+    }
+
     pub(super) fn distractors(&self) -> Range<u32> {
         self.distractors.clone()
     }
@@ -135,6 +142,10 @@ mod tests {
             .collect();
         assert_eq!(queries, [(1, 0), (3, 2), (4, 2)]);
         assert_eq!(collection.originals().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(
+            [0, 2].map(|original| collection.picture(original)),
+            [0..2, 2..5]
+        );
         assert_eq!(collection.distractors(), 5..12);
         assert_eq!(collection.vector(3), bf16::encode(&[3.0, 1.0]));
         assert_eq!(collection.vector(5), bf16::encode(&distractors.draw(0)));

@@ -207,6 +207,7 @@ fn find_targets(
                 .map(|neighbor| neighbor.number)
                 .collect(),
             original: u64::from(query.original),
+            picture: collection.picture(query.original),
         });
         progress.advance(1);
     }
@@ -265,13 +266,10 @@ impl Question<'_> {
             progress.advance(1);
         }
         progress.finish();
-        let (recall, originals, edits) = tally.finish();
         Ok(SchemeReport {
             scheme: scheme.name(),
             settings: scheme.settings(),
-            recall,
-            originals,
-            edits,
+            found: tally.finish(),
             micros_per_query: seconds * 1e6 / queries.len() as f64,
             micros_per_insert,
             bytes_per_image: scheme.memory_bytes() as f64 / self.collection.len() as f64,
