@@ -24,6 +24,7 @@ mod rest;
 mod rng;
 mod scorer;
 mod setup;
+mod sqlite;
 mod test;
 mod workspace;
 

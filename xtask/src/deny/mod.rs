@@ -67,6 +67,7 @@ pub(crate) fn run() -> anyhow::Result<Value> {
     let mut checks = Checks::default();
     check_licenses(&rules.licenses, &packages, &mut checks);
     let num_duplicates = check_bans(&rules.bans, &packages, &mut checks);
+    check_bootstrap(&bootstrap()?, &mut checks);
     report::line(&format!(
         "{} crates, {num_duplicates} allowed duplicates",
         packages.len()
@@ -77,6 +78,41 @@ pub(crate) fn run() -> anyhow::Result<Value> {
         "allowed_duplicates": num_duplicates,
         "checks_passed": checks.passed(),
     }))
+}
+
+/// Crates that compile C or look for what it needs.
+const COMPILERS: [&str; 4] = ["bindgen", "cc", "cmake", "pkg-config"];
+
+/// Returns the names of the crates that `cargo xtask` is built of, which must build where there is no C compiler
+/// yet: it is what installs one.
+fn bootstrap() -> anyhow::Result<BTreeSet<String>> {
+    let mut command = workspace::cargo(&["tree", "--package", "xtask"])?;
+    command.args([
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
+    let output = crate::process::output(command, std::time::Duration::from_secs(60))?;
+    anyhow::ensure!(output.success, "cargo tree: {}", output.stderr.trim());
+    let names = output
+        .stdout
+        .lines()
+        .filter_map(|line| line.split(' ').next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn check_bootstrap(crates: &BTreeSet<String>, checks: &mut Checks) {
+    checks.that(crates.contains("xtask"), || {
+        format!("cargo tree does not name xtask itself: {crates:?}")
+    });
+    for name in COMPILERS {
+        checks.that(!crates.contains(name), || {
+            format!("cargo xtask needs `{name}` to be built, and is what installs the compiler; see `cargo tree -p xtask -i {name}`")
+        });
+    }
 }
 
 fn host() -> anyhow::Result<String> {
@@ -259,6 +295,19 @@ mod tests {
             &[package("a", "1.0.0", mit), package("b", "1.0.0", None)],
             1,
         );
+    }
+
+    #[test]
+    fn what_installs_the_compiler_needs_none() {
+        let num_failed = |names: &[&str]| {
+            let mut checks = Checks::default();
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            check_bootstrap(&names, &mut checks);
+            checks.failed()
+        };
+        assert_eq!(num_failed(&["xtask", "serde"]), 0);
+        assert_eq!(num_failed(&["xtask", "cc", "cmake"]), 2);
+        assert_eq!(num_failed(&[]), 1);
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use rusqlite::{Connection, OpenFlags, Row};
 use serde_json::Value;
 
 use super::ledger::{Found, Ledger, Place, Which};
 use super::workload::Kind;
 use crate::http::Client;
 use crate::report::Checks;
+use crate::sqlite::{self, Row};
 
 /// Numbers that the file keeps, and how they follow from its rows; both are tables of the same columns.
 const NUMBERS: [(&str, &str, &str); 4] = [
@@ -83,81 +83,81 @@ pub(super) fn check_server(
 /// # Errors
 /// If it cannot be read.
 pub(super) fn check_file(path: &Path, ledger: &Ledger, checks: &mut Checks) -> anyhow::Result<()> {
-    let tables = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .with_context(|| format!("opening {}", path.display()))?;
-    let whole: String = tables.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    checks.that(whole == "ok", || format!("{}: {whole}", path.display()));
-    for kind in Kind::ALL {
-        let rows = rows(&tables, kind)?;
-        ledger.check_rows("tables", kind, &rows, checks);
-    }
-    let rejected = rejected(&tables)?;
+    let differences = NUMBERS
+        .iter()
+        .flat_map(|(what, kept, counted)| [(what, kept, counted), (what, counted, kept)]);
+    let mut texts = vec![
+        "PRAGMA integrity_check".to_owned(),
+        "SELECT log_partition, log_offset, key, json_extract(event, '$.version'), kind FROM pins_rejected".to_owned(),
+        "SELECT unique_id, event_time, received FROM experimental_data".to_owned(),
+        "SELECT topic, partition, next FROM likeness_positions WHERE consumer = 'pins-stream'".to_owned(),
+    ];
+    texts.extend(Kind::ALL.map(rows_of));
+    texts.extend(differences.clone().map(|(_, left, right)| {
+        format!("SELECT count(*) FROM (SELECT * FROM ({left}) EXCEPT SELECT * FROM ({right}))")
+    }));
+    let mut answers = sqlite::query(path, &texts)?.into_iter();
+    let mut next = || answers.next().context("too few answers");
+
+    let whole = next()?;
+    checks.that(whole == [["ok"]], || {
+        format!("{}: {whole:?}", path.display())
+    });
+    let rejected = found(&next()?)?;
     ledger.check_versions("rejected events", Which::Rejected, &rejected, checks);
-    check_times(&tables, ledger, checks)?;
-    for (what, kept, counted) in NUMBERS {
-        for (left, right) in [(kept, counted), (counted, kept)] {
-            let text = format!(
-                "SELECT count(*) FROM (SELECT * FROM ({left}) EXCEPT SELECT * FROM ({right}))"
-            );
-            let differ: i64 = tables.query_row(&text, [], |row| row.get(0))?;
-            checks.that(differ == 0, || format!("tables: {differ} {what} are wrong"));
-        }
-    }
-    let positions = positions(&tables)?;
+    check_times(&next()?, ledger, checks)?;
+    let positions = positions(&next()?)?;
     for (place, end) in ledger.ends() {
         let next = positions.get(&place).copied().unwrap_or(0);
         checks.that(next >= end, || {
             format!("tables: {place:?} is read up to {next}, its end is {end} at least")
         });
     }
+    for kind in Kind::ALL {
+        ledger.check_rows("tables", kind, &found(&next()?)?, checks);
+    }
+    for (what, _, _) in differences {
+        let rows = next()?;
+        checks.that(rows == [[0]], || {
+            format!("tables: {rows:?} {what} are wrong")
+        });
+    }
     Ok(())
 }
 
 /// Reads rows of five columns: partition, offset, key, version, name of the kind.
-fn read(tables: &Connection, text: &str) -> anyhow::Result<Vec<Found>> {
-    let mut statement = tables.prepare(text)?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let kind: String = row.get(4)?;
-        found.push(Found {
+fn found(rows: &[Row]) -> anyhow::Result<Vec<Found>> {
+    let found = rows.iter().map(|row| {
+        let kind = text(row, 4)?;
+        Ok(Found {
             place: Place {
-                kind: Kind::of_name(&kind).with_context(|| format!("a kind `{kind}`"))?,
+                kind: Kind::of_name(kind).with_context(|| format!("a kind `{kind}`"))?,
                 partition: number(row, 0)?,
                 offset: number(row, 1)?,
             },
-            key: row.get(2)?,
+            key: text(row, 2)?.to_owned(),
             version: number(row, 3)?,
-        });
-    }
-    Ok(found)
+        })
+    });
+    found.collect()
 }
 
-fn rows(tables: &Connection, kind: Kind) -> anyhow::Result<Vec<Found>> {
+fn rows_of(kind: Kind) -> String {
     let (table, key, name) = (table(kind), kind.key_column(), kind.name());
-    let text = format!(
+    format!(
         "SELECT log_partition, log_offset, CAST({key} AS TEXT), json_extract(extra, '$.version'), '{name}'
          FROM {table}"
-    );
-    read(tables, &text)
-}
-
-fn rejected(tables: &Connection) -> anyhow::Result<Vec<Found>> {
-    let text = "SELECT log_partition, log_offset, key, json_extract(event, '$.version'), kind FROM pins_rejected";
-    read(tables, text)
+    )
 }
 
 /// Each pin was posted when the latest geolocation of its number says, or when it was received.
-fn check_times(tables: &Connection, ledger: &Ledger, checks: &mut Checks) -> anyhow::Result<()> {
-    let mut statement =
-        tables.prepare("SELECT unique_id, event_time, received FROM experimental_data")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (key, time, received): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let ind = ledger.latest(Kind::Pin, &key).and_then(|pin| pin.ind);
+fn check_times(rows: &[Row], ledger: &Ledger, checks: &mut Checks) -> anyhow::Result<()> {
+    for row in rows {
+        let (key, time, received) = (text(row, 0)?, number(row, 1)?, number(row, 2)?);
+        let ind = ledger.latest(Kind::Pin, key).and_then(|pin| pin.ind);
         let geolocation = ind.and_then(|ind| ledger.latest(Kind::Geolocation, &ind.to_string()));
         let seconds = geolocation.and_then(|geolocation| geolocation.time);
-        let wanted = seconds.map_or(received, |seconds| seconds as i64 * 1_000_000);
+        let wanted = seconds.map_or(received, |seconds| seconds * 1_000_000);
         checks.that(time == wanted, || {
             format!("`{key}` is of {time}, not of {wanted}, as {geolocation:?} says")
         });
@@ -165,18 +165,13 @@ fn check_times(tables: &Connection, ledger: &Ledger, checks: &mut Checks) -> any
     Ok(())
 }
 
-fn positions(tables: &Connection) -> anyhow::Result<BTreeMap<(Kind, u64), u64>> {
-    let text =
-        "SELECT topic, partition, next FROM likeness_positions WHERE consumer = 'pins-stream'";
-    let mut statement = tables.prepare(text)?;
-    let mut rows = statement.query([])?;
-    let mut positions = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let topic: String = row.get(0)?;
-        let kind = Kind::of_topic(&topic).with_context(|| format!("a topic `{topic}`"))?;
-        positions.insert((kind, number(row, 1)?), number(row, 2)?);
-    }
-    Ok(positions)
+fn positions(rows: &[Row]) -> anyhow::Result<BTreeMap<(Kind, u64), u64>> {
+    let positions = rows.iter().map(|row| {
+        let topic = text(row, 0)?;
+        let kind = Kind::of_topic(topic).with_context(|| format!("a topic `{topic}`"))?;
+        Ok(((kind, number(row, 1)?), number(row, 2)?))
+    });
+    positions.collect()
 }
 
 fn table(kind: Kind) -> &'static str {
@@ -186,10 +181,14 @@ fn table(kind: Kind) -> &'static str {
     }
 }
 
-fn number(row: &Row<'_>, idx: usize) -> anyhow::Result<u64> {
-    let number: Option<i64> = row.get(idx)?;
-    let number = number.with_context(|| format!("no number in column {idx}"))?;
-    u64::try_from(number).with_context(|| format!("column {idx} is {number}"))
+fn text(row: &Row, idx: usize) -> anyhow::Result<&str> {
+    let text = row.get(idx).and_then(Value::as_str);
+    text.with_context(|| format!("no text in column {idx} of {row:?}"))
+}
+
+fn number(row: &Row, idx: usize) -> anyhow::Result<u64> {
+    let number = row.get(idx).and_then(Value::as_u64);
+    number.with_context(|| format!("no number in column {idx} of {row:?}"))
 }
 
 /// Returns how many records the stream has not committed yet; nothing while it cannot say.
@@ -263,10 +262,7 @@ mod tests {
     fn failed_after(change: &str) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pins.sqlite3");
-        let file = Connection::open(&path).unwrap();
-        file.execute_batch(FILE).unwrap();
-        file.execute_batch(change).unwrap();
-        drop(file);
+        sqlite::tests::execute(&path, &format!("{FILE}{change}"));
         let mut checks = Checks::default();
         check_file(&path, &ledger(), &mut checks).unwrap();
         assert!(checks.passed() > 10);
