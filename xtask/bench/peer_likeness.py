@@ -16,7 +16,7 @@ EPSILON = [1.0, 1.5, 1.9, 2.5, 3.0]
 RERANK = [0, 100, 400]
 #: Rounds of refinement over all cells before the index is searched.
 ROUNDS = 2
-#: Under mixed load as many vectors are asked after, whether they are in the right cell, for each that comes in: what
+#: Under mixed load as many vectors are looked up again, whether they are in the right cell, for each that comes in: what
 #: the pipeline does.
 REFINED = 3
 

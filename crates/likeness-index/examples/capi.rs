@@ -151,18 +151,10 @@ pub unsafe extern "C" fn likeness_remove(handle: *mut Handle, number: u64) -> i3
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn likeness_refine(handle: *mut Handle, cells: u32) -> i64 {
     // SAFETY: the caller promises a live handle, or null.
-    let Some(handle) = (unsafe { handle.as_mut() }) else {
-        return i64::from(NULL);
-    };
-    let index = &mut handle.index;
-    let mut left = cells as usize;
-    let mut num_moved = 0;
-    while left > 0 && !index.is_empty() {
-        let count = left.min(index.num_cells());
-        num_moved += index.refine(count) as i64;
-        left -= count;
+    match unsafe { handle.as_mut() } {
+        Some(handle) => handle.index.refine(cells as usize) as i64,
+        None => i64::from(NULL),
     }
-    num_moved
 }
 
 /// How many cells there are.

@@ -91,9 +91,14 @@ pub(crate) fn check_kind(
     }
     let found = reader.u32().ok_or_else(cut_off)?;
     if !versions.contains(&found) {
+        let (oldest, newest) = (versions.start(), versions.end());
+        let readable = if oldest == newest {
+            format!("version {newest}")
+        } else {
+            format!("versions {oldest} to {newest}")
+        };
         return Err(foreign(format!(
-            "rows of version {found}; this program reads version {}",
-            versions.end()
+            "rows of version {found}; this program reads {readable}"
         )));
     }
     Ok(found)

@@ -254,7 +254,8 @@ impl<V: Vectors> TermIndex<V> {
         }
     }
 
-    /// Makes that many cells better, those whose turn it is; returns how many vectors changed their cell.
+    /// Makes that many cells better, those whose turn it is; returns how many vectors changed their cell. Hyperplanes
+    /// stay as they are.
     pub fn refine(&mut self, count: usize) -> usize {
         match self {
             Self::Cells(index) => index.refine(count),
@@ -271,9 +272,9 @@ impl<V: Vectors> TermIndex<V> {
     }
 
     /// Does what [`next_refinement`](Self::next_refinement) has found; returns how many vectors changed their cell.
-    pub fn apply(&mut self, refinement: Refinement) -> usize {
+    pub fn apply_refinement(&mut self, refinement: Refinement) -> usize {
         match self {
-            Self::Cells(index) => index.apply(refinement),
+            Self::Cells(index) => index.apply_refinement(refinement),
             Self::Hyperplanes(_) => 0,
         }
     }

@@ -37,7 +37,8 @@ use super::config::{DedupConfig, IndexScheme};
 use super::records::{Candidate, NumberRecord};
 use audit::{AuditConfig, Auditor};
 use capped::CappedTerms;
-pub(super) use decision::{BLOCK, Before, refine_after};
+pub use decision::BLOCK;
+pub(super) use decision::{Before, refine_after};
 use decision::{best_first, index_end};
 pub(super) use recent::{Recent, SEGMENT};
 use rows::{Index, Loaded, each_record};
@@ -101,8 +102,8 @@ pub(super) struct LiveIndex {
     config: IndexConfig,
     auditor: Auditor,
     capped: CappedTerms,
-    // Held for one search, one insertion or what makes one cell better, all well under a millisecond but for the
-    // insertion that makes a new cell, which takes a few.
+    // Held for one search, one insertion or what makes one cell better: all well under a millisecond, but for an insertion
+    // that makes a new cell, and for what empties a cell or fills others; these take a few.
     inner: RwLock<Inner>,
 }
 

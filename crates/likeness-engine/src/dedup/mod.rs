@@ -85,6 +85,7 @@ pub use join::{
     OrphanOutcome, OrphanQuery, OrphanReceipt, OrphanView,
 };
 pub use likeness_index::OpenedVectors;
+pub use live_index::BLOCK as INDEX_BLOCK;
 pub use pairs::{CascadeCost, cascade_cost};
 pub use plan_job::ReclusterPlan;
 pub use query::{StoredFile, Thumbnail};

@@ -218,19 +218,25 @@ impl fmt::Display for CandidatesReport {
         }
         writeln!(
             f,
-            "\nscheme         recall  95 % interval    µs a query  µs an insertion  bytes an image"
+            "\nscheme         recall  95 % interval    copies  95 % interval    µs a query  µs an insertion  bytes an image"
         )?;
         writeln!(
             f,
-            "{:<12}  {:>7.2}  {:>15}  {:>10.0}",
-            "brute force", 100.0, "by definition", self.exact_micros_per_query
+            "{:<12}  {:>7.2}  {:>15}  {:>7.2}  {:>15}  {:>10.0}",
+            "brute force",
+            100.0,
+            "by definition",
+            100.0,
+            "by definition",
+            self.exact_micros_per_query
         )?;
         for scheme in &self.schemes {
             writeln!(
                 f,
-                "{:<12}  {}  {:>10.0}  {:>15.1}  {:>14.0}",
+                "{:<12}  {}  {}  {:>10.0}  {:>15.1}  {:>14.0}",
                 scheme.scheme,
                 share_columns(&scheme.found.recall),
+                share_columns(&scheme.found.copies),
                 scheme.micros_per_query,
                 scheme.micros_per_insert,
                 scheme.bytes_per_image
@@ -255,7 +261,7 @@ fn write_scheme(f: &mut fmt::Formatter<'_>, scheme: &SchemeReport, k: u64) -> fm
     writeln!(f, "\n{}: {}", scheme.scheme, scheme.settings)?;
     let found = &scheme.found;
     writeln!(f, "recall@{k:<12}  {}", percent(&found.recall))?;
-    writeln!(f, "of it, copies        {}", percent(&found.copies))?;
+    writeln!(f, "copies found         {}", percent(&found.copies))?;
     writeln!(f, "originals found      {}", percent(&found.originals))?;
     let names = found.edits.iter().map(|edit| edit.edit.chars().count());
     let width = names.max().unwrap_or(0).max("edit".len());
@@ -393,13 +399,13 @@ cosine with strangers      mean  deviation  99.9 %  largest     pairs
 real pictures            0.1250     0.1250   0.250    0.250         2
 distractors              0.1250     0.1250   0.250    0.250         2
 
-scheme         recall  95 % interval    µs a query  µs an insertion  bytes an image
-brute force    100.00    by definition         120
-cells           50.00    9.45 –  90.55          12              4.6            1200
+scheme         recall  95 % interval    copies  95 % interval    µs a query  µs an insertion  bytes an image
+brute force    100.00    by definition   100.00    by definition         120
+cells           50.00    9.45 –  90.55    50.00    9.45 –  90.55          12              4.6            1200
 
 cells: 32 probes
 recall@2000          50.00 % (9.45 – 90.55), 1 of 2
-of it, copies        50.00 % (9.45 – 90.55), 1 of 2
+copies found         50.00 % (9.45 – 90.55), 1 of 2
 originals found      50.00 % (9.45 – 90.55), 1 of 2
 edit    wanted  95 % interval        of  originals  95 % interval        of
 crop10        –                –       0       0.00    0.00 –  79.35       1

@@ -4,6 +4,7 @@
 //! cargo run --release -p likeness-index --example drill -- soak  --operations 1000000 --seed 1
 //! cargo run --release -p likeness-index --example drill -- soak  --operations 1000000 --scheme hyperplanes
 //! cargo run --release -p likeness-index --example drill -- drift --vectors 200000 --dim 256
+//! cargo run --release -p likeness-index --example drill -- grow  --vectors 300000 --dim 256
 //! cargo run --release -p likeness-index --example drill -- large --vectors 10000000 --dim 256 --rounds 2
 //! cargo run --release -p likeness-index --example drill -- plan  --vectors 1000000 --dim 512
 //! ```
@@ -12,6 +13,9 @@
 //!   checked against a plain map. Fails if a number is lost, doubled or wrong, or if recall@10 is below 0.95.
 //! - `drift`: inserts cluster by cluster, removes half, inserts other vectors, and compares recall and
 //!   speed with an index built of the same vectors in random order.
+//! - `grow`: lets an index grow in blocks as the pipeline does, without refinement and with it: recall, the times that
+//!   readers wait for insertions and for refinement, and the rows and bytes that are written for an image. Times are
+//!   the median, the 99th and the 99.99th percentile, and the largest.
 //! - `large`: builds and searches a large index within memory, refines all cells that many rounds, searches again,
 //!   writes rows and opens from them.
 //! - `plan`: plans hyperplanes, builds what the plan says, and compares what it expected. Fails if the recall is
@@ -24,6 +28,7 @@
 )]
 
 mod drift;
+mod grow;
 mod large;
 mod mixture;
 mod plan;
@@ -63,6 +68,11 @@ fn main() -> Outcome {
             value("--dim", 256)? as usize,
             seed,
         ),
+        Some("grow") => grow::grow(
+            value("--vectors", 300_000)?,
+            value("--dim", 256)? as usize,
+            seed,
+        ),
         Some("large") => large::large(
             value("--vectors", 10_000_000)?,
             value("--dim", 256)? as usize,
@@ -75,7 +85,7 @@ fn main() -> Outcome {
             seed,
         ),
         _ => Err(
-            "usage: drill soak|drift|large|plan [--operations N] [--vectors N] [--dim D] \
+            "usage: drill soak|drift|grow|large|plan [--operations N] [--vectors N] [--dim D] \
                   [--rounds N] [--scheme cells|hyperplanes] [--seed S]"
                 .into(),
         ),

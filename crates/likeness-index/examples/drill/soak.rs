@@ -111,7 +111,7 @@ pub(crate) fn soak(terms: Terms, operations: u64, seed: u64) -> Outcome {
         if operation % REFINE_EVERY == 0
             && let Some(refinement) = index.next_refinement()
         {
-            index.apply(refinement);
+            index.apply_refinement(refinement);
             counts[6] += 1;
         }
         if operation % COMMIT_EVERY == 0 {

@@ -36,6 +36,8 @@ const MAGIC: [u8; 4] = *b"LKCI";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journal {
     is_on: bool,
+    /// Raised with every change of a cell or of what is in it, also while rows are not kept track of.
+    revision: u64,
     head: bool,
     cells: BTreeSet<u32>,
     pages: BTreeSet<u32>,
@@ -46,7 +48,22 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// The same from one call to the next if no cell, and nothing in one, has changed in between.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// A journal of nothing that goes on from here.
+    fn emptied(&self, is_on: bool) -> Self {
+        Self {
+            is_on,
+            revision: self.revision,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn touch_cell(&mut self, cell: u32) {
+        self.revision += 1;
         if self.is_on {
             self.cells.insert(cell);
             self.head = true;
@@ -64,12 +81,14 @@ impl Journal {
     }
 
     pub(super) fn enter(&mut self, cell: u32, slot: u32) {
+        self.revision += 1;
         if self.is_on {
             self.postings.insert((cell, slot), true);
         }
     }
 
     pub(super) fn leave(&mut self, cell: u32, slot: u32) {
+        self.revision += 1;
         if self.is_on {
             self.postings.insert((cell, slot), false);
         }
@@ -85,11 +104,8 @@ impl Journal {
 impl<V: Vectors> Cells<V> {
     /// Starts to keep track of rows; [`changes`](Self::changes) then returns those of the whole index first.
     pub fn track_changes(&mut self) {
-        self.journal = Journal {
-            is_on: true,
-            head: true,
-            ..Journal::default()
-        };
+        self.journal = self.journal.emptied(true);
+        self.journal.head = true;
         for cell in self.router.cells() {
             self.journal.cells.insert(cell);
             for slot in self.lists[cell as usize].slots(self.layout) {
@@ -104,10 +120,7 @@ impl<V: Vectors> Cells<V> {
     /// Space that a removal made free is used again only from here on, so that until these rows are
     /// committed everything that the last ones speak of is still there.
     pub fn changes(&mut self) -> Vec<RowChange> {
-        let fresh = Journal {
-            is_on: self.journal.is_on,
-            ..Journal::default()
-        };
+        let fresh = self.journal.emptied(self.journal.is_on);
         let journal = std::mem::replace(&mut self.journal, fresh);
         self.directory.release();
         let mut changes = Vec::new();

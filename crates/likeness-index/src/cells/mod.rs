@@ -1,9 +1,9 @@
 //! An inverted file of cells that grows from nothing: near vectors share a posting list of 1-bit codes.
 //!
-//! A vector belongs to the cell whose centroid is nearest. A list that grows too long is split in two by
-//! 2-means, and vectors around the cut move to where they are nearer (LIRE: Xu et al., "SPFresh", SOSP
-//! 2023, §3); a list that becomes too short is dissolved into its neighbours. Both touch a few lists only,
-//! so there is no training, no rebuild, and the work of one insertion is bounded.
+//! A vector belongs to the cell whose centroid is nearest. A list that grows too long gets a new neighbour or is split
+//! by 2-means, and vectors around move to where they are nearer (LIRE: Xu et al., "SPFresh", SOSP 2023, §3); one that
+//! becomes too short is dissolved into its neighbours. Both touch a few lists only, so there is no training, no rebuild,
+//! and the work of one insertion is bounded. In between, cells are refined one at a time (`refine`).
 //!
 //! ```text
 //! numbers → directory → (cell, position)         vectors by slot, exact
@@ -62,8 +62,8 @@ pub struct CellsParams {
     pub metric: Metric,
     /// Seed of the random rotation.
     pub rotation_seed: u64,
-    /// Vectors in a list at which it is split, at least 16. In a large index lists grow beyond it: they are at
-    /// least a 8,192nd of the vectors.
+    /// Vectors in a list at which an insertion splits it, at least 16; refinement may leave half as many again in one.
+    /// In a large index lists grow beyond it, to an 8,192nd of the vectors.
     pub max_list: usize,
 }
 

@@ -196,12 +196,13 @@ impl Router {
         near.into_iter().map(Near::of_key).collect()
     }
 
-    /// Returns the nearest cell but one, if it is nearer than `distance`.
-    pub(crate) fn nearer(&self, query: &RotatedQuery, distance: f32, but: u32) -> Option<Near> {
+    /// Returns the nearest cell other than `except`, as far as codes tell, if it is nearer than `distance`. One that is
+    /// hardly nearer may be missed.
+    pub(crate) fn nearer(&self, query: &RotatedQuery, distance: f32, except: u32) -> Option<Near> {
         let around = self.kernels.squared_distance_f32(&query.vector, &self.root);
         let limit = distance + around * ERROR_SHARE / (query.vector.len() as f32).sqrt();
         let mut hits = self.promising(query, 2 + MIN_OVERSAMPLING, limit);
-        hits.retain(|hit| hit.slot != but);
+        hits.retain(|hit| hit.slot != except);
         let nearest = self.compared(query, &hits).into_iter().min()?;
         Some(Near::of_key(nearest)).filter(|near| near.distance < distance)
     }

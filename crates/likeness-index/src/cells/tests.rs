@@ -1,5 +1,6 @@
 mod growth;
 mod history;
+mod refining;
 mod second_cell;
 
 use std::collections::BTreeMap;
@@ -196,75 +197,6 @@ fn few_probes_find_most() {
             .count();
     }
     assert!(found >= 900, "{found} of 1,000");
-}
-
-#[test]
-fn refined_cells_find_more_with_as_many_probes() {
-    let mut index = index_of(0..5_000);
-    let before = index.stats();
-    let recall = |index: &Cells| {
-        let params = SearchParams {
-            probes: 6,
-            ..SearchParams::default()
-        };
-        let mut found = 0;
-        for query in 0..100 {
-            let query = vector(query * 53 + 100_000);
-            let exact = numbers(&index.search_exact(&query, 10, None).unwrap());
-            let answer = index.search(&query, 10, &params, None).unwrap();
-            let is_wanted = |number: &&u64| exact.contains(number);
-            found += numbers(&answer.neighbors).iter().filter(is_wanted).count();
-        }
-        found
-    };
-    let found = recall(&index);
-    let first = index.refine(index.num_cells());
-    let second = index.refine(index.num_cells());
-    assert!(second < first, "{second} moved after {first}");
-    let after = index.stats();
-    assert_eq!(after.num_vectors, before.num_vectors);
-    assert!(after.quantisation_error < 0.97 * before.quantisation_error);
-    assert!(recall(&index) > found, "{found} before");
-}
-
-#[test]
-fn refinement_keeps_pace_with_insertions() {
-    let mut index = Cells::new(params());
-    let (mut num_refined, mut num_in_them) = (0, 0);
-    for number in 0..4_096u64 {
-        index.insert(number, &stored(number)).unwrap();
-        if (number + 1).is_multiple_of(64) && number >= 2_048 {
-            let due = index.refinements_due(number - 63..number + 1);
-            num_refined += due;
-            num_in_them += due * index.len() / index.num_cells();
-            index.refine(due);
-        }
-    }
-    assert!(num_refined > index.num_cells(), "{num_refined} refined");
-    let wanted = 2_048 * REFINED_PER_INSERTION as usize;
-    assert!(
-        num_in_them.abs_diff(wanted) < wanted / 10,
-        "{num_in_them} asked after"
-    );
-    assert_eq!(Cells::new(params()).refinements_due(0..64), 0);
-}
-
-#[test]
-fn what_was_found_for_a_cell_that_changed_is_not_done() {
-    let mut index = index_of(0..500);
-    let refinement = index.next_refinement().unwrap();
-    for number in 0..400 {
-        index.remove(number);
-    }
-    index.apply(refinement);
-    assert_eq!(index.len(), 100);
-    for number in 400..500 {
-        let answer = index.search(&vector(number), 1, &thorough(), None).unwrap();
-        assert!(answer.neighbors[0].similarity > 0.999);
-    }
-    let mut empty = Cells::new(params());
-    assert!(empty.next_refinement().is_none());
-    assert_eq!(empty.refine(10), 0);
 }
 
 #[test]

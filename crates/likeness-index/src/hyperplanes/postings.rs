@@ -79,7 +79,7 @@ impl Postings {
     }
 
     /// Puts slots back into the lists that took them: `filed` holds the term in its upper and the slot in its lower
-    /// half, in the order in which the lists are to have their slots, and is not in order afterwards.
+    /// half, in the order in which the lists are to have their slots; afterwards it is sorted by term.
     ///
     /// One after the other they would be thrown over all lists of the table; sorted by term, each list is written
     /// at once and is moved at most once.

@@ -21,8 +21,8 @@ use likeness_index::Candidates;
 use super::{Index, LiveIndex, corrupt, recent};
 use crate::dedup::records::{Candidate, NumberRecord};
 
-/// Images that enter the lists at a time. Part of a generation's parameters.
-pub(in crate::dedup) const BLOCK: u64 = 64;
+/// Images that enter the lists of an index at a time; after each, cells are refined. Part of a generation's parameters.
+pub const BLOCK: u64 = 64;
 
 /// The numbers of a block, if this is its last one.
 fn block_ending(number: u64) -> Option<Range<u64>> {
@@ -30,7 +30,7 @@ fn block_ending(number: u64) -> Option<Range<u64>> {
     end.is_multiple_of(BLOCK).then(|| end - BLOCK..end)
 }
 
-/// Makes the cells of an index better that nobody searches yet, if a number is the last one of a block.
+/// Refines an index that nobody searches yet, if `number` ends a block.
 pub(in crate::dedup) fn refine_after(index: &mut Index, number: u64) {
     if let Some(block) = block_ending(number) {
         index.refine(index.refinements_due(block));
@@ -172,7 +172,7 @@ impl LiveIndex {
             };
             let mut inner = self.write();
             inner.is_stale = true;
-            inner.index_mut()?.apply(refinement);
+            inner.index_mut()?.apply_refinement(refinement);
         }
         Ok(())
     }

@@ -209,13 +209,17 @@ impl Embedded {
     }
 }
 
-/// Fails if the share of copies that were found is not known, or lower than required.
+/// Fails if nothing was wanted, or if the share of copies that were found is lower than required, or not known.
 fn check(schemes: &[SchemeReport], require: Option<f64>) -> anyhow::Result<()> {
     for SchemeReport { scheme, found, .. } in schemes {
-        let Some(share) = found.copies.value() else {
-            anyhow::bail!("no copy is near enough to another to be wanted: there is no recall");
-        };
+        anyhow::ensure!(
+            found.recall.value().is_some(),
+            "no picture has another near enough to be wanted: there is no recall"
+        );
         if let Some(require) = require {
+            let share = found.copies.value().context(
+                "no copy is near enough to its picture's other versions: the share of copies that are found is not known",
+            )?;
             anyhow::ensure!(
                 share >= require,
                 "{scheme} found {share:.4} of the copies, less than the required {require}"
@@ -236,6 +240,10 @@ mod tests {
             scheme: "cells".to_owned(),
             settings: String::new(),
             found: FoundCandidates {
+                recall: Share {
+                    count,
+                    total: total + 1,
+                },
                 copies: Share { count, total },
                 ..FoundCandidates::default()
             },
@@ -251,7 +259,14 @@ mod tests {
         assert!(check(&[report(99, 100)], None));
         assert!(check(&[report(99, 100)], Some(0.99)));
         assert!(!check(&[report(99, 100), report(98, 100)], Some(0.99)));
-        assert!(!check(&[report(0, 0)], None));
+        // Strangers alone are wanted.
+        assert!(check(&[report(0, 0)], None));
+        assert!(!check(&[report(0, 0)], Some(0.0)));
+        let nothing = SchemeReport {
+            found: FoundCandidates::default(),
+            ..report(0, 0)
+        };
+        assert!(!check(&[nothing], None));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
+use likeness_engine::dedup::INDEX_BLOCK;
 use likeness_engine::eval::{
     CandidatesReport, CosineSummary, Distractors, SchemeReport, Strangers, Tally, Target,
 };
@@ -25,9 +26,6 @@ const CHUNK: usize = 1_024;
 
 /// Rotation of the scan of all codes.
 const ROTATION_SEED: u64 = 1;
-
-/// Insertions after which cells are refined, as the pipeline does.
-const BLOCK: u64 = 64;
 
 /// What the configuration says of it.
 pub(super) struct Asked {
@@ -97,8 +95,9 @@ pub(super) fn measure(
         let micros_per_insert = fill(&collection, stop, |number, vector| {
             cells.insert(number, vector)?;
             let end = cells.len() as u64;
-            if end.is_multiple_of(BLOCK) {
-                cells.refine(cells.refinements_due(end - BLOCK..end));
+            // As the pipeline does.
+            if end.is_multiple_of(INDEX_BLOCK) {
+                cells.refine(cells.refinements_due(end - INDEX_BLOCK..end));
             }
             Ok(())
         })?;
