@@ -63,7 +63,7 @@ pub struct CellsParams {
     /// Seed of the random rotation.
     pub rotation_seed: u64,
     /// Vectors in a list at which an insertion splits it, at least 16; refinement may leave half as many again in one.
-    /// In a large index lists grow beyond it, to an 8,192nd of the vectors.
+    /// In a large index lists grow beyond it, to an eighth of the square root of the number of vectors.
     pub max_list: usize,
 }
 
@@ -82,10 +82,10 @@ impl CellsParams {
 /// Length of a list at which it is split, if nothing else is said.
 pub const DEFAULT_MAX_LIST: usize = 128;
 
-/// From so many full lists on, lists grow instead of becoming more: the centroids of all cells are scanned
-/// for every vector, which would come to cost more than its lists. With the default length that is at a
-/// million vectors.
-const MANY_CELLS: usize = 8_192;
+/// Lists are at least as long as the square root of the number of vectors, divided by this: the centroids of all cells
+/// are scanned for every vector, and so their number grows no faster than the work on some lists. With the default
+/// length that begins at a million vectors.
+const ROOT_SHARE: usize = 8;
 
 /// A list shorter than this share of the longest is dissolved.
 const DISSOLVE_SHARE: usize = 16;
@@ -358,7 +358,7 @@ impl<V: Vectors> Cells<V> {
 
     /// Length of a list at which it is split.
     fn max_list(&self) -> usize {
-        self.params.max_list.max(self.len() / MANY_CELLS)
+        self.params.max_list.max(self.len().isqrt() / ROOT_SHARE)
     }
 
     /// Whether a cell has so few vectors that they are better off elsewhere.
