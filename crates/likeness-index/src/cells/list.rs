@@ -1,5 +1,8 @@
 //! A posting list: slots with their codes, in blocks of 32.
 
+use std::array::{from_mut, from_ref};
+use std::ops::Range;
+
 use crate::kernels::{BLOCK, BlockLayout, Hit, Kernels, LINE_WORDS, Line, ScanQuery};
 use crate::rabitq::Factors;
 
@@ -127,21 +130,22 @@ impl List {
         query: &ScanQuery<'_>,
         hits: &mut Vec<Hit>,
     ) {
-        kernels.scan(layout, &self.lines, self.len, query, hits);
+        let blocks = 0..self.num_blocks();
+        self.scan_blocks(kernels, layout, blocks, from_ref(query), from_mut(hits));
     }
 
-    /// Like [`scan`](Self::scan), over blocks `first..last` alone.
-    pub(crate) fn scan_blocks(
+    /// Like [`scan`](Self::scan) for each of the queries, over some blocks alone.
+    pub(crate) fn scan_blocks<const N: usize>(
         &self,
         kernels: Kernels,
         layout: BlockLayout,
-        blocks: std::ops::Range<usize>,
-        query: &ScanQuery<'_>,
-        hits: &mut Vec<Hit>,
+        blocks: Range<usize>,
+        queries: &[ScanQuery<'_>; N],
+        hits: &mut [Vec<Hit>; N],
     ) {
         let len = self.len.min(blocks.end * BLOCK) - blocks.start * BLOCK;
         let lines = &self.lines[blocks.start * layout.num_lines()..];
-        kernels.scan(layout, lines, len, query, hits);
+        kernels.scan(layout, lines, len, queries, hits);
     }
 
     /// Asks for the list's memory, which will be scanned soon.

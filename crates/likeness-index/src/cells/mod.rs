@@ -16,6 +16,7 @@
 //! The same history of calls gives the same answers, on every machine.
 
 mod best;
+mod insert;
 mod journal;
 mod list;
 mod maintain;
@@ -32,7 +33,6 @@ use std::collections::BTreeSet;
 use crate::directory::{Directory, Place};
 use crate::error::IndexError;
 use crate::kernels::{BlockLayout, Kernels};
-use crate::rabitq;
 use crate::rotation::Rotation;
 use crate::vectors::{MemoryVectors, Vectors};
 use journal::Journal;
@@ -180,48 +180,6 @@ impl<V: Vectors> Cells<V> {
             .map(|slot| (self.directory.number(slot), self.vectors.get(slot)))
     }
 
-    /// Adds a vector, bf16 as raw bits (see [`mod@crate::bf16`]). Under [`Metric::Cosine`] its length does not
-    /// matter, but must not be zero.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::Duplicate`], [`IndexError::WrongDimension`], [`IndexError::NoDirection`],
-    /// [`IndexError::Full`]; the index is as before.
-    pub fn insert(&mut self, number: u64, vector: &[u16]) -> Result<(), IndexError> {
-        let query = self.rotate_stored(vector)?;
-        let cell = self.nearest_cell(&query);
-        self.place(number, vector, query, cell)
-    }
-
-    /// Adds vectors, or none of them: `vectors` holds `numbers.len()` rows. The result is that of inserting
-    /// them one after the other.
-    ///
-    /// # Errors
-    ///
-    /// As [`insert`](Self::insert).
-    pub fn insert_batch(&mut self, numbers: &[u64], vectors: &[u16]) -> Result<(), IndexError> {
-        let expected = numbers.len() * self.params.dim;
-        if vectors.len() != expected {
-            return Err(IndexError::WrongDimension {
-                expected,
-                got: vectors.len(),
-            });
-        }
-        for (done, (&number, vector)) in numbers
-            .iter()
-            .zip(vectors.chunks_exact(self.params.dim))
-            .enumerate()
-        {
-            if let Err(error) = self.insert(number, vector) {
-                for &number in &numbers[..done] {
-                    self.remove(number);
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
     /// Removes a vector; returns whether it was there. Its space is used again.
     pub fn remove(&mut self, number: u64) -> bool {
         let Some(slot) = self.directory.slot(number) else {
@@ -324,38 +282,6 @@ impl<V: Vectors> Cells<V> {
         self.vectors.set(slot, vector)
     }
 
-    /// The nearest cell; makes the first one.
-    fn nearest_cell(&mut self, query: &RotatedQuery) -> u32 {
-        if self.router.len() == 0 {
-            return self.new_cell(&query.vector);
-        }
-        self.router.nearest(query, 1)[0].cell
-    }
-
-    /// Adds a vector to a cell, and splits the cell if that makes it too long.
-    fn place(
-        &mut self,
-        number: u64,
-        vector: &[u16],
-        query: RotatedQuery,
-        cell: u32,
-    ) -> Result<(), IndexError> {
-        if self.contains(number) {
-            return Err(IndexError::Duplicate { number });
-        }
-        let slot = self.directory.add(number).ok_or(IndexError::Full)?;
-        if let Err(error) = self.vectors.set(slot, vector) {
-            self.directory.remove(slot);
-            return Err(error);
-        }
-        self.journal.touch_page(slot);
-        self.push(cell, slot, &query.vector);
-        if self.lists[cell as usize].len() > self.max_list() {
-            self.split(cell);
-        }
-        Ok(())
-    }
-
     /// Length of a list at which it is split.
     fn max_list(&self) -> usize {
         self.params.max_list.max(self.len().isqrt() / ROOT_SHARE)
@@ -364,33 +290,6 @@ impl<V: Vectors> Cells<V> {
     /// Whether a cell has so few vectors that they are better off elsewhere.
     fn is_short(&self, cell: u32) -> bool {
         self.lists[cell as usize].len() < self.params.max_list / DISSOLVE_SHARE
-    }
-
-    /// Appends a slot with its rotated vector to the list of a cell.
-    fn push(&mut self, cell: u32, slot: u32, rotated: &[f32]) {
-        let mut nibbles = [0; MAX_STACK_NIBBLES];
-        let mut heap = Vec::new();
-        let num_nibbles = rotated.len() / 4;
-        let nibbles = if num_nibbles <= MAX_STACK_NIBBLES {
-            &mut nibbles[..num_nibbles]
-        } else {
-            heap.resize(num_nibbles, 0);
-            &mut heap[..]
-        };
-        let (factors, radius) =
-            rabitq::encode(self.kernels, rotated, self.router.centroid(cell), nibbles);
-        let list = &mut self.lists[cell as usize];
-        self.directory.set(
-            slot,
-            Place {
-                cell,
-                position: list.len() as u32,
-            },
-        );
-        list.push(self.layout, nibbles, factors, slot);
-        self.journal.enter(cell, slot);
-        let largest = &mut self.radii[cell as usize];
-        *largest = largest.max(radius);
     }
 
     /// Takes a vector out of its list; the last one takes its place.
@@ -493,6 +392,3 @@ impl<V: Vectors> Cells<V> {
 /// Squared lengths of vectors that can be compared.
 const MIN_SQUARE: f32 = 1e-30;
 const MAX_SQUARE: f32 = 1e30;
-
-/// Nibbles of a code that fit on the stack: 1,024 dimensions.
-const MAX_STACK_NIBBLES: usize = 256;

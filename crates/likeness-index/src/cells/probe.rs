@@ -1,6 +1,8 @@
 //! One search under way: scans cells, nearest first, and compares exactly what is promising at once, so that
 //! the bound is tight early; what may still count is compared at the end.
 
+use std::cmp::Reverse;
+
 use super::Cells;
 use super::best::{Best, Goal};
 use super::router::{Near, RotatedQuery};
@@ -135,7 +137,7 @@ impl<'a, V: Vectors> Probe<'a, V> {
         if kept > 0 {
             // The least estimates go to the end.
             self.postponed
-                .select_nth_unstable_by(kept - 1, |a, b| by_estimate(b, a));
+                .select_nth_unstable_by_key(kept - 1, |hit| Reverse(hit.order()));
         }
         self.compare(kept);
     }
@@ -149,7 +151,8 @@ impl<'a, V: Vectors> Probe<'a, V> {
         let room = self.depth() - self.best.num_compared;
         let too_many = (self.postponed.len() - first).saturating_sub(room);
         if too_many > 0 {
-            self.postponed[first..].select_nth_unstable_by(too_many - 1, |a, b| by_estimate(b, a));
+            self.postponed[first..]
+                .select_nth_unstable_by_key(too_many - 1, |hit| Reverse(hit.order()));
             first += too_many;
         }
         let hits = &self.postponed[first..];
@@ -174,7 +177,7 @@ impl<'a, V: Vectors> Probe<'a, V> {
         let kept = self.postponed.len().saturating_sub(self.best.capacity());
         if kept > 0 {
             self.postponed
-                .select_nth_unstable_by(kept - 1, |a, b| by_estimate(b, a));
+                .select_nth_unstable_by_key(kept - 1, |hit| Reverse(hit.order()));
             self.compare(kept);
             self.drop_hopeless();
         }
@@ -194,10 +197,6 @@ impl<'a, V: Vectors> Probe<'a, V> {
             rerank => rerank.max(self.best.capacity()),
         }
     }
-}
-
-fn by_estimate(a: &Hit, b: &Hit) -> std::cmp::Ordering {
-    a.estimate.total_cmp(&b.estimate).then(a.slot.cmp(&b.slot))
 }
 
 /// [`Vec::retain_mut`] for the elements after `first`.

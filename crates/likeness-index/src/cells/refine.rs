@@ -18,11 +18,12 @@
 //! 1,000,000 × 256, 10,000 clusters   .889 .940 .962      .956 .980 .989
 //! ```
 
+use std::array::from_ref;
 use std::ops::Range;
 
 use super::Cells;
 use super::maintain::{MIN_MEAN, Members, mean};
-use super::router::RotatedQuery;
+use super::router::{ROUTED_TOGETHER, RotatedQuery};
 use crate::vectors::Vectors;
 
 /// A centroid stays where it is if it is off by less than this share of the mean squared distance of its vectors:
@@ -89,15 +90,7 @@ impl<V: Vectors> Cells<V> {
         let around = centroid
             .as_deref()
             .unwrap_or_else(|| self.router.centroid(cell));
-        let targets = members
-            .iter(self.layout.padded_dim())
-            .map(|(_, vector)| {
-                let own = self.kernels.squared_distance_f32(vector, around);
-                let query = RotatedQuery::new(self.kernels, vector.to_vec());
-                let nearer = self.router.nearer(&query, own, cell)?;
-                Some(nearer.cell)
-            })
-            .collect();
+        let targets = self.nearer_cells(cell, around, &members);
         Some(Refinement {
             revision: self.journal.revision(),
             cell,
@@ -105,6 +98,37 @@ impl<V: Vectors> Cells<V> {
             members,
             targets,
         })
+    }
+
+    /// By member of a cell around `centroid`: the cell that is nearer, if there is one.
+    fn nearer_cells(&self, cell: u32, centroid: &[f32], members: &Members) -> Vec<Option<u32>> {
+        let members: Vec<(RotatedQuery, f32)> = members
+            .rows(self.layout.padded_dim())
+            .map(|vector| {
+                let own = self.kernels.squared_distance_f32(vector, centroid);
+                (RotatedQuery::new(self.kernels, vector.to_vec()), own)
+            })
+            .collect();
+        let (together, rest) = members.as_chunks::<ROUTED_TOGETHER>();
+        let together = together
+            .iter()
+            .flat_map(|members| self.nearer_of(members, cell));
+        let rest = rest
+            .iter()
+            .flat_map(|member| self.nearer_of(from_ref(member), cell));
+        together.chain(rest).collect()
+    }
+
+    /// By vector of a cell, with its distance from the centroid: the cell that is nearer, if there is one.
+    fn nearer_of<const N: usize>(
+        &self,
+        members: &[(RotatedQuery, f32); N],
+        cell: u32,
+    ) -> [Option<u32>; N] {
+        let queries = members.each_ref().map(|(query, _)| query);
+        let distances = members.each_ref().map(|&(_, own)| own);
+        let near = self.router.nearer(queries, distances, cell);
+        near.map(|near| near.map(|near| near.cell))
     }
 
     /// Does what [`next_refinement`](Self::next_refinement) has found; returns how many vectors changed their cell.

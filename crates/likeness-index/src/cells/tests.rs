@@ -154,6 +154,24 @@ fn a_batch_with_a_bad_vector_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_batch_is_what_one_vector_after_the_other_is() {
+    let numbers: Vec<u64> = (0..3_001).collect();
+    let one_by_one = index_of(0..3_001);
+    let mut batched = index_of(0..0);
+    for numbers in numbers.chunks(203) {
+        let vectors: Vec<u16> = numbers.iter().copied().flat_map(stored).collect();
+        batched.insert_batch(numbers, &vectors).unwrap();
+    }
+    assert!(batched.stats().num_cells > 100);
+    assert_eq!(batched.stats(), one_by_one.stats());
+    for query in 0..50 {
+        let query = vector(query * 7);
+        let answer = |index: &Cells| index.search(&query, 10, &SearchParams::default(), None);
+        assert_eq!(answer(&batched), answer(&one_by_one));
+    }
+}
+
+#[test]
 fn a_thorough_search_is_exact() {
     let index = index_of(0..3_000);
     assert!(index.stats().num_cells > 100);

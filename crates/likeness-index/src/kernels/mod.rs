@@ -120,25 +120,27 @@ impl Kernels {
         }
     }
 
-    /// Appends to `hits` those of the first `len` vectors in `blocks` whose lower bound is at most
-    /// `query.limit`, in the order of the list.
+    /// Appends to the `hits` of each query those of the first `len` vectors in `blocks` whose lower bound is at most
+    /// its limit, in the order of the list. With AVX-512 several queries together take less time than one by one.
     ///
     /// # Panics
     ///
-    /// If `blocks` is shorter than `len` vectors need, the table of the query is of another dimension, or the
+    /// If `blocks` is shorter than `len` vectors need, the table of a query is of another dimension, or the
     /// layout is that of other kernels.
-    pub(crate) fn scan(
+    pub(crate) fn scan<const N: usize>(
         self,
         layout: BlockLayout,
         blocks: &[Line],
         len: usize,
-        query: &ScanQuery<'_>,
-        hits: &mut Vec<Hit>,
+        queries: &[ScanQuery<'_>; N],
+        hits: &mut [Vec<Hit>; N],
     ) {
         assert!(len <= blocks.len() / layout.num_lines() * BLOCK);
-        assert_eq!(query.table.entries.len(), layout.padded_dim() * 4);
         assert_eq!(layout.arrangement(), self.arrangement());
-        dispatch!(self, scan(layout, blocks, len, query, hits));
+        for query in queries {
+            assert_eq!(query.table.entries.len(), layout.padded_dim() * 4);
+        }
+        dispatch!(self, scan(layout, blocks, len, queries, hits));
     }
 
     /// Writes Σⱼ 2ʲ·popcount(code ⊕ planeⱼ) for each code.

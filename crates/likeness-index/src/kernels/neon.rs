@@ -17,30 +17,30 @@ pub(super) use portable::{
     unsafe_code,
     reason = "calls a function compiled for a wider instruction set"
 )]
-pub(super) fn scan(
+pub(super) fn scan<const N: usize>(
     layout: BlockLayout,
     blocks: &[Line],
     len: usize,
-    query: &ScanQuery<'_>,
-    hits: &mut Vec<Hit>,
+    queries: &[ScanQuery<'_>; N],
+    hits: &mut [Vec<Hit>; N],
 ) {
     // SAFETY: every AArch64 processor has NEON.
-    unsafe { scan_with_neon(layout, blocks, len, query, hits) };
+    unsafe { scan_with_neon(layout, blocks, len, queries, hits) };
 }
 
 #[target_feature(enable = "neon")]
-fn scan_with_neon(
+fn scan_with_neon<const N: usize>(
     layout: BlockLayout,
     blocks: &[Line],
     len: usize,
-    query: &ScanQuery<'_>,
-    hits: &mut Vec<Hit>,
+    queries: &[ScanQuery<'_>; N],
+    hits: &mut [Vec<Hit>; N],
 ) {
-    scan::scan(
+    scan::one_by_one(
         layout,
         blocks,
         len,
-        query,
+        queries,
         hits,
         |codes, factors, query, target| {
             scan::look(codes, factors, query, target, |codes, entries| {

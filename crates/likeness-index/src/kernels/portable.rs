@@ -9,18 +9,18 @@ use super::{N_LANES, N_PLANES, ResidualSums};
 use crate::bf16;
 
 #[inline(always)]
-pub(super) fn scan(
+pub(super) fn scan<const N: usize>(
     layout: BlockLayout,
     blocks: &[Line],
     len: usize,
-    query: &ScanQuery<'_>,
-    hits: &mut Vec<Hit>,
+    queries: &[ScanQuery<'_>; N],
+    hits: &mut [Vec<Hit>; N],
 ) {
-    scan::scan(
+    scan::one_by_one(
         layout,
         blocks,
         len,
-        query,
+        queries,
         hits,
         |codes, factors, query, target| scan::look(codes, factors, query, target, sums),
     );

@@ -12,6 +12,8 @@
 //! slot    32     u32
 //! ```
 
+use std::array::{from_mut, from_ref};
+
 use super::Kernels;
 
 /// Vectors of a block.
@@ -163,6 +165,16 @@ pub(crate) struct Hit {
     pub(crate) scale: f32,
 }
 
+impl Hit {
+    /// Orders hits by estimate (as [`f32::total_cmp`]), then by slot: one comparison of integers.
+    pub(crate) fn order(&self) -> u64 {
+        let bits = self.estimate.to_bits();
+        // Of negative numbers all bits are turned, of others the sign alone.
+        let turned = ((bits as i32) >> 31) as u32 | 1 << 31;
+        u64::from(bits ^ turned) << 32 | u64::from(self.slot)
+    }
+}
+
 /// The bytes of a line, in memory order of a little-endian machine.
 #[inline(always)]
 pub(super) fn line_bytes(line: &Line) -> [u8; 64] {
@@ -173,18 +185,41 @@ pub(super) fn line_bytes(line: &Line) -> [u8; 64] {
     bytes
 }
 
-/// The scan, given a way to look at one block: it writes the sums of table entries and returns, as bits, which
-/// vectors cannot be ruled out (whatever for those beyond the end of the list).
+/// The scan for queries one after the other, given a way to look at one block for one.
 #[inline(always)]
-pub(super) fn scan(
+pub(super) fn one_by_one<const N: usize>(
     layout: BlockLayout,
     blocks: &[Line],
     len: usize,
-    query: &ScanQuery<'_>,
-    hits: &mut Vec<Hit>,
+    queries: &[ScanQuery<'_>; N],
+    hits: &mut [Vec<Hit>; N],
     look: impl Fn(&[Line], &Factors, &ScanQuery<'_>, &mut Sums) -> u32,
 ) {
-    let mut sums = [0; BLOCK];
+    for (query, hits) in queries.iter().zip(hits) {
+        scan(
+            layout,
+            blocks,
+            len,
+            from_ref(query),
+            from_mut(hits),
+            |codes, factors, [query], [sums]| [look(codes, factors, query, sums)],
+        );
+    }
+}
+
+/// The scan of one query or of several at once, given a way to look at one block: it returns, as bits, which vectors
+/// cannot be ruled out (whatever for those beyond the end of the list), and writes the sums of table entries of a
+/// query for which there are any.
+#[inline(always)]
+pub(super) fn scan<const N: usize>(
+    layout: BlockLayout,
+    blocks: &[Line],
+    len: usize,
+    queries: &[ScanQuery<'_>; N],
+    hits: &mut [Vec<Hit>; N],
+    look: impl Fn(&[Line], &Factors, &[ScanQuery<'_>; N], &mut [Sums; N]) -> [u32; N],
+) {
+    let mut sums = [[0; BLOCK]; N];
     for (block_idx, block) in blocks
         .chunks_exact(layout.num_lines())
         .take(len.div_ceil(BLOCK))
@@ -194,18 +229,20 @@ pub(super) fn scan(
             unreachable!("a block ends with its factors");
         };
         let present = (len - block_idx * BLOCK).min(BLOCK);
-        let mut mask = look(codes, factors, query, &mut sums);
-        mask &= u32::MAX >> (BLOCK - present);
-        while mask != 0 {
-            let idx = mask.trailing_zeros() as usize;
-            mask &= mask - 1;
-            let (estimate, error) = bound(factors, query, &sums, idx);
-            hits.push(Hit {
-                slot: word(factors, SLOT, idx),
-                estimate,
-                error,
-                scale: f32::from_bits(word(factors, SCALE, idx)),
-            });
+        let masks = look(codes, factors, queries, &mut sums);
+        for (idx, mut mask) in masks.into_iter().enumerate() {
+            mask &= u32::MAX >> (BLOCK - present);
+            while mask != 0 {
+                let vector = mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                let (estimate, error) = bound(factors, &queries[idx], &sums[idx], vector);
+                hits[idx].push(Hit {
+                    slot: word(factors, SLOT, vector),
+                    estimate,
+                    error,
+                    scale: f32::from_bits(word(factors, SCALE, vector)),
+                });
+            }
         }
     }
 }

@@ -132,14 +132,38 @@ proptest! {
         table.fill(Kernels::Portable, &rotated);
         let query = ScanQuery { table: &table, add: 0.25, error: 1.5, limit };
         let scan = |kernels: Kernels| {
-            let mut hits = Vec::new();
+            let mut hits = [Vec::new()];
             let (layout, blocks) = arranged(kernels, layout, &blocks);
-            kernels.scan(layout, &blocks, len, &query, &mut hits);
+            kernels.scan(layout, &blocks, len, &[query], &mut hits);
             hits
         };
-        let expected = scan(Kernels::Portable);
+        let [expected] = scan(Kernels::Portable);
         for kernels in Kernels::available() {
-            prop_assert_eq!(&scan(kernels), &expected, "{:?}", kernels);
+            prop_assert_eq!(&scan(kernels)[0], &expected, "{:?}", kernels);
+        }
+    }
+
+    #[test]
+    fn several_queries_find_together_what_each_finds_alone(seed: u64, dims in 1usize..MAX_STEPS, len in 0usize..MAX_LIST, limits in prop::array::uniform4(-3f32..3.)) {
+        let layout = BlockLayout::new(dims * 32, Kernels::Portable);
+        let blocks = blocks(layout, len.div_ceil(BLOCK), seed);
+        let tables: [ScanTable; 4] = std::array::from_fn(|query| {
+            let rotated: Vec<f32> = (0..dims * 32).map(|idx| ((seed % 1_000 + query as u64) as f32 + idx as f32 * 1.7).sin()).collect();
+            let mut table = ScanTable::default();
+            table.fill(Kernels::Portable, &rotated);
+            table
+        });
+        let queries: [ScanQuery<'_>; 4] = std::array::from_fn(|idx| ScanQuery { table: &tables[idx], add: 0.25 * idx as f32, error: 1.5, limit: limits[idx] });
+        for kernels in Kernels::available() {
+            let (layout, blocks) = arranged(kernels, layout, &blocks);
+            let mut together = [const { Vec::new() }; 4];
+            kernels.scan(layout, &blocks, len, &queries, &mut together);
+            let alone = queries.map(|query| {
+                let mut hits = [Vec::new()];
+                kernels.scan(layout, &blocks, len, &[query], &mut hits);
+                hits
+            });
+            prop_assert_eq!(together, alone.map(|[hits]| hits), "{:?}", kernels);
         }
     }
 
@@ -178,9 +202,10 @@ fn sums_of_many_dimensions_fit_16_bits() {
             error: 0.0,
             limit: f32::MAX,
         };
-        let mut hits = Vec::new();
+        let mut hits = [Vec::new()];
         let (layout, blocks) = arranged(kernels, layout, &blocks);
-        kernels.scan(layout, &blocks, BLOCK, &query, &mut hits);
+        kernels.scan(layout, &blocks, BLOCK, &[query], &mut hits);
+        let [hits] = hits;
         assert_eq!(hits.len(), BLOCK);
         assert!(
             (hits[0].estimate / exact - 1.0).abs() < 0.02,

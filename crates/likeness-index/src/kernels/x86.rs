@@ -87,18 +87,18 @@ pub(super) mod avx2 {
     }
 
     #[target_feature(enable = "avx2,popcnt")]
-    pub(in crate::kernels) fn scan(
+    pub(in crate::kernels) fn scan<const N: usize>(
         layout: BlockLayout,
         blocks: &[Line],
         len: usize,
-        query: &ScanQuery<'_>,
-        hits: &mut Vec<Hit>,
+        queries: &[ScanQuery<'_>; N],
+        hits: &mut [Vec<Hit>; N],
     ) {
-        scan::scan(
+        scan::one_by_one(
             layout,
             blocks,
             len,
-            query,
+            queries,
             hits,
             |codes, factors, query, target| look(codes, factors, query, target),
         );
@@ -224,73 +224,112 @@ pub(super) mod avx512 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
-    pub(in crate::kernels) fn scan(
+    pub(in crate::kernels) fn scan<const N: usize>(
         layout: BlockLayout,
         blocks: &[Line],
         len: usize,
-        query: &ScanQuery<'_>,
-        hits: &mut Vec<Hit>,
+        queries: &[ScanQuery<'_>; N],
+        hits: &mut [Vec<Hit>; N],
     ) {
         scan::scan(
             layout,
             blocks,
             len,
-            query,
+            queries,
             hits,
-            |codes, factors, query, target| look(codes, factors, query, target),
+            |codes, factors, queries, targets| look(codes, factors, queries, targets),
         );
     }
 
-    /// As [`scan::look`].
+    /// As [`scan::look`], for several queries: what all look-ups of a code have in common is done once.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
     #[inline]
-    fn look(codes: &[Line], factors: &Factors, query: &ScanQuery<'_>, target: &mut Sums) -> u32 {
-        let table = query.table;
+    fn look<const N: usize>(
+        codes: &[Line],
+        factors: &Factors,
+        queries: &[ScanQuery<'_>; N],
+        targets: &mut [Sums; N],
+    ) -> [u32; N] {
         let all = |value| _mm512_set1_ps(value);
-        let mut mask = 0;
-        for (idx, (sums, target)) in sums(codes, &table.entries)
-            .into_iter()
-            .zip(target.as_chunks_mut::<16>().0)
-            .enumerate()
-        {
-            store_sums(target, _mm512_cvtepi32_epi16(sums));
-            let factor = |array: usize| _mm512_castsi512_ps(load_line(&factors[2 * array + idx]));
-            let sums = _mm512_cvtepi32_ps(sums);
-            let inner = _mm512_add_ps(_mm512_mul_ps(all(table.slope), sums), all(table.offset));
-            let estimate = _mm512_add_ps(
-                _mm512_add_ps(_mm512_mul_ps(factor(1), inner), factor(0)),
-                all(query.add),
-            );
-            let error = _mm512_mul_ps(factor(2), all(query.error));
-            let is_hit =
-                _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_sub_ps(estimate, error), all(query.limit));
-            mask |= u32::from(is_hit) << (idx * 16);
+        let sums = sums(codes, queries);
+        let mut masks = [0; N];
+        for (at, query) in queries.iter().enumerate() {
+            let table = query.table;
+            for (idx, &sums) in sums[at].iter().enumerate() {
+                let factor =
+                    |array: usize| _mm512_castsi512_ps(load_line(&factors[2 * array + idx]));
+                let sums = _mm512_cvtepi32_ps(sums);
+                let inner = _mm512_add_ps(_mm512_mul_ps(all(table.slope), sums), all(table.offset));
+                let estimate = _mm512_add_ps(
+                    _mm512_add_ps(_mm512_mul_ps(factor(1), inner), factor(0)),
+                    all(query.add),
+                );
+                let error = _mm512_mul_ps(factor(2), all(query.error));
+                let is_hit = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(
+                    _mm512_sub_ps(estimate, error),
+                    all(query.limit),
+                );
+                masks[at] |= u32::from(is_hit) << (idx * 16);
+            }
+            // Of most blocks no vector is near enough.
+            if masks[at] != 0 {
+                for (sums, target) in sums[at].iter().zip(targets[at].as_chunks_mut::<16>().0) {
+                    store_sums(target, _mm512_cvtepi32_epi16(*sums));
+                }
+            }
         }
-        mask
+        masks
     }
 
-    /// Sums of the first and the last 16 vectors, for codes arranged by vector: 64 nibbles are looked up in four
-    /// tables at once, and four neighbouring bytes added to the sum of their vector.
+    /// Sums of the first and the last 16 vectors by query, for codes arranged by vector: 64 nibbles are looked up in
+    /// four tables at once, and four neighbouring bytes added to the sum of their vector.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
     #[inline]
-    fn sums(codes: &[Line], entries: &[u8]) -> [__m512i; 2] {
+    fn sums<const N: usize>(codes: &[Line], queries: &[ScanQuery<'_>; N]) -> [[__m512i; 2]; N] {
         // Byte i of four selects from table i.
         const TABLES: i32 = 0x30_20_10_00;
         // (a & b) | c
         const SELECT: i32 = 0b1110_1010;
         let (nibble, tables) = (_mm512_set1_epi8(0x0f), _mm512_set1_epi32(TABLES));
-        let ones = _mm512_set1_epi8(1);
-        let mut sums = [_mm512_setzero_si512(); 2];
-        for (line, entries) in codes.iter().zip(entries.as_chunks::<64>().0) {
-            let (code, entries) = (load_line(line), load_bytes(entries));
-            let high = _mm512_srli_epi16::<4>(code);
-            for (idx, code) in [code, high].into_iter().enumerate() {
-                let selector = _mm512_ternarylogic_epi32::<SELECT>(code, nibble, tables);
-                let found = _mm512_permutexvar_epi8(selector, entries);
-                sums[idx] = _mm512_dpbusd_epi32(sums[idx], found, ones);
+        let mut sums = [[_mm512_setzero_si512(); 2]; N];
+        // Loops, because closures are compiled without the instructions and called; two lines at a time, which there
+        // always are.
+        let lines = codes.as_chunks::<2>().0;
+        let mut entries: [&[[u8; 128]]; N] = [&[]; N];
+        for (entries, query) in entries.iter_mut().zip(queries) {
+            *entries = &query.table.entries.as_chunks().0[..lines.len()];
+        }
+        let (Some((first, others)), Some((first_sums, other_sums))) =
+            (entries.split_first(), sums.split_first_mut())
+        else {
+            return sums;
+        };
+        for (position, (lines, first)) in lines.iter().zip(*first).enumerate() {
+            for (half, line) in lines.iter().enumerate() {
+                let code = load_line(line);
+                let high = _mm512_srli_epi16::<4>(code);
+                let selectors = [
+                    _mm512_ternarylogic_epi32::<SELECT>(code, nibble, tables),
+                    _mm512_ternarylogic_epi32::<SELECT>(high, nibble, tables),
+                ];
+                add_found(first_sums, &first.as_chunks().0[half], selectors);
+                for (sums, entries) in other_sums.iter_mut().zip(others) {
+                    add_found(sums, &entries[position].as_chunks().0[half], selectors);
+                }
             }
         }
         sums
+    }
+
+    /// Adds the entries of a position that the selectors of a line select.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
+    #[inline]
+    fn add_found(sums: &mut [__m512i; 2], entries: &[u8; 64], selectors: [__m512i; 2]) {
+        let (entries, ones) = (load_bytes(entries), _mm512_set1_epi8(1));
+        for (sums, selector) in sums.iter_mut().zip(selectors) {
+            let found = _mm512_permutexvar_epi8(selector, entries);
+            *sums = _mm512_dpbusd_epi32(*sums, found, ones);
+        }
     }
 
     #[target_feature(enable = "avx2")]
