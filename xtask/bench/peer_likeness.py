@@ -9,8 +9,8 @@ import numpy as np
 
 from harness import K, Contender, main, timed_calls
 
-PROBES = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 8192]
-PROBES += [16384]
+PROBES = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096]
+PROBES += [6144, 8192, 16384]
 EPSILON = [1.0, 1.5, 1.9, 2.5, 3.0]
 #: 0 is no limit: everything that the error bound does not exclude is compared exactly.
 RERANK = [0, 100, 400]

@@ -255,6 +255,7 @@ fn params(probes: u32, epsilon: f32, rerank: u32) -> SearchParams {
         probes: probes as usize,
         epsilon,
         rerank: rerank as usize,
+        stop_early: true,
         ..SearchParams::default()
     }
 }

@@ -15,6 +15,9 @@ use crate::vectors::Vectors;
 /// Vectors on their way from memory while one is compared.
 pub(super) const PREFETCH_AHEAD: usize = 8;
 
+/// Cells that every search looks into before it may stop early; see [`SearchParams::stop_early`].
+pub(super) const FIRST_CELLS: usize = 16;
+
 /// What one search knows.
 pub(super) struct Probe<'a, V> {
     index: &'a Cells<V>,
@@ -27,6 +30,9 @@ pub(super) struct Probe<'a, V> {
     postponed: Vec<Hit>,
     /// Codes looked at.
     pub(super) num_scanned: usize,
+    num_opened: usize,
+    /// Squared distance of the last of the [`FIRST_CELLS`], once it is known.
+    yardstick: f32,
     /// Cells, nearest first, that were looked at or can hold nothing better.
     pub(super) num_settled: usize,
 }
@@ -48,13 +54,14 @@ impl<'a, V: Vectors> Probe<'a, V> {
             best: Best::new(goal, limit),
             postponed: Vec::with_capacity(1_024),
             num_scanned: 0,
+            num_opened: 0,
+            yardstick: 0.0,
             num_settled: 0,
         }
     }
 
-    /// Looks at cells, nearest first.
+    /// Looks at cells, nearest first, as long as the search wants more. Call [`finish`](Self::finish) in the end.
     pub(super) fn run(&mut self, rotated: &RotatedQuery, near: &[Near]) {
-        let mut num_opened = 0;
         for (idx, cell) in near.iter().enumerate() {
             let limit = self.best.limit();
             if self.params.accuracy == Accuracy::Certified
@@ -64,17 +71,34 @@ impl<'a, V: Vectors> Probe<'a, V> {
                 self.num_settled += 1;
                 continue;
             }
-            if num_opened == self.params.probes {
+            if self.num_opened >= self.wanted_cells() {
                 break;
             }
             if let Some(later) = near.get(idx + 1) {
                 self.index.lists[later.cell as usize].prefetch();
             }
-            num_opened += 1;
+            self.num_opened += 1;
             self.num_settled += 1;
+            if self.num_opened == FIRST_CELLS {
+                self.yardstick = cell.distance;
+            }
             self.open(rotated, cell, limit);
         }
-        self.finish();
+    }
+
+    /// How many cells this search looks into, as far as it can tell by now.
+    ///
+    /// The further beyond the centroids around a query its answers are, the more cells can hold better ones. How the
+    /// number follows the ratio of both is measured, not derived: ADR 011.
+    pub(super) fn wanted_cells(&self) -> usize {
+        let probes = self.params.probes;
+        if !self.params.may_stop_early() || self.num_opened < FIRST_CELLS {
+            return probes;
+        }
+        // The smaller of both, also where the quotient is no number.
+        let ratio = (self.best.limit() / self.yardstick).min(1.0);
+        let wanted = (probes as f32 * ratio.powi(6)) as usize;
+        wanted.clamp(FIRST_CELLS.min(probes), probes)
     }
 
     /// Scans one cell.
@@ -172,7 +196,7 @@ impl<'a, V: Vectors> Probe<'a, V> {
 
     /// Compares what is left and can be among the best: the more promising part first, for what it says of
     /// the rest.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.drop_hopeless();
         let kept = self.postponed.len().saturating_sub(self.best.capacity());
         if kept > 0 {

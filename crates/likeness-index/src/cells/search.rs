@@ -2,7 +2,7 @@
 
 use super::Cells;
 use super::best::Goal;
-use super::probe::{PREFETCH_AHEAD, Probe};
+use super::probe::{FIRST_CELLS, PREFETCH_AHEAD, Probe};
 use super::router::{Near, RotatedQuery};
 use crate::bf16;
 use crate::candidates::{Candidate, Neighbor, take_top_k};
@@ -10,6 +10,10 @@ use crate::error::IndexError;
 use crate::filter::Filter;
 use crate::kernels::{Hit, Kernels, ScanQuery};
 use crate::vectors::Vectors;
+
+/// Cells that are found for a search that may stop early, before it knows how many it wants. To find them all anew takes
+/// a scan of the centroids' codes, which a few comparisons more are cheaper than.
+const FOUND_AT_FIRST: usize = 2 * FIRST_CELLS;
 
 /// How hard a search tries.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,8 +30,19 @@ pub struct SearchParams {
     /// Whether the bound takes the angle into account: tighter for near-copies, see
     /// the module `rabitq`.
     pub angle_aware: bool,
+    /// Whether a search looks into fewer cells than `probes`, but never fewer than 16, where its answers so far are
+    /// nearer than centroids: `probes` times the sixth power of d²/g², with d² the squared distance of the worst
+    /// answer and g² that of the 16th centroid. Where answers are further than that, where there are too few of them
+    /// and where they are to be certified, all probes are made.
+    pub stop_early: bool,
     /// When to stop.
     pub accuracy: Accuracy,
+}
+
+impl SearchParams {
+    pub(super) fn may_stop_early(&self) -> bool {
+        self.stop_early && self.accuracy == Accuracy::Fast
+    }
 }
 
 impl Default for SearchParams {
@@ -37,6 +52,7 @@ impl Default for SearchParams {
             epsilon: 1.9,
             rerank: 0,
             angle_aware: true,
+            stop_early: false,
             accuracy: Accuracy::Fast,
         }
     }
@@ -140,10 +156,7 @@ impl<V: Vectors> Cells<V> {
                 certificate: None,
             });
         }
-        let near = match params.accuracy {
-            Accuracy::Fast => self.router.nearest(&rotated, params.probes.max(1)),
-            Accuracy::Certified => self.router.all(&rotated),
-        };
+        let near = self.first_cells(&rotated, params);
         let answer = self.answer_from(&comparable, &rotated, &near, Goal::Nearest, k, params, None);
         self.place(number, vector, rotated, near[0].cell)?;
         Ok(answer)
@@ -249,11 +262,32 @@ impl<V: Vectors> Cells<V> {
         params: &SearchParams,
         filter: Option<&dyn Filter>,
     ) -> Answer {
-        let near = match params.accuracy {
-            Accuracy::Fast => self.router.nearest(rotated, params.probes),
-            Accuracy::Certified => self.router.all(rotated),
-        };
+        let near = self.first_cells(rotated, params);
         self.answer_from(comparable, rotated, &near, goal, limit, params, filter)
+    }
+
+    /// The cells that a search begins with, nearest first, at least one if there is any: all that it looks into, but if
+    /// it may stop early, where it goes on.
+    fn first_cells(&self, rotated: &RotatedQuery, params: &SearchParams) -> Vec<Near> {
+        match params.accuracy {
+            Accuracy::Fast if params.stop_early => self
+                .router
+                .nearest(rotated, params.probes.clamp(1, FOUND_AT_FIRST)),
+            Accuracy::Fast => self.router.nearest(rotated, params.probes.max(1)),
+            Accuracy::Certified => self.router.all(rotated),
+        }
+    }
+
+    /// Looks into further cells for a search that has looked into these, if it wants more.
+    fn go_on(&self, probe: &mut Probe<'_, V>, rotated: &RotatedQuery, near: &[Near]) {
+        let wanted = probe.wanted_cells();
+        let Some(last) = near.last().filter(|_| wanted > near.len()) else {
+            return;
+        };
+        let mut further = self.router.nearest(rotated, wanted);
+        // With more cells more centroids are compared, so these need not be the first.
+        further.retain(|cell| cell.distance > last.distance || !near.contains(cell));
+        probe.run(rotated, &further);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one query, unpacked; private")]
@@ -275,6 +309,10 @@ impl<V: Vectors> Cells<V> {
         }
         let mut probe = Probe::new(self, comparable, params, filter, goal, limit);
         probe.run(rotated, near);
+        if params.may_stop_early() {
+            self.go_on(&mut probe, rotated, near);
+        }
+        probe.finish();
         let certificate = (params.accuracy == Accuracy::Certified).then(|| {
             let worst = probe.best.limit();
             let open_cells = near[probe.num_settled..]

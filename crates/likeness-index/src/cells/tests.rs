@@ -2,6 +2,7 @@ mod growth;
 mod history;
 mod refining;
 mod second_cell;
+mod stopping;
 
 use std::collections::BTreeMap;
 
