@@ -32,8 +32,9 @@ pub struct SearchParams {
     pub angle_aware: bool,
     /// Whether a search looks into fewer cells than `probes`, but never fewer than 16, where its answers so far are
     /// nearer than centroids: `probes` times the sixth power of d²/g², with d² the squared distance of the worst
-    /// answer and g² that of the 16th centroid. Where answers are further than that, where there are too few of them
-    /// and where they are to be certified, all probes are made.
+    /// answer, of a range until it is full that of its bound, and g² that of the 16th centroid. Where that is further
+    /// than the centroid, where there are fewer than the `k` nearest and where answers are to be certified, all probes
+    /// are made.
     pub stop_early: bool,
     /// When to stop.
     pub accuracy: Accuracy,
